@@ -1,0 +1,1 @@
+"""EngageX-Sim: an offline simulator and evaluator of contact policies."""

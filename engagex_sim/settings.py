@@ -1,0 +1,47 @@
+"""Everything a run can be told, validated once."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+TriggersAre = Literal["auto", "opportunities", "contacts"]
+DecisionPoints = Literal["auto", "trigger", "day"]
+Start = Literal["logged", "free"]
+Imbalance = Literal["none", "scale_pos_weight", "smote", "both"]
+Grid = Literal["small", "full"]
+
+
+class LogSettings(BaseModel):
+    """How the two files are read and what a decision point is."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    columns: dict[str, str] = Field(default_factory=dict)  # our name → the file's name
+    triggers_are: TriggersAre = "auto"
+    decision_points: DecisionPoints = "auto"
+    cap_days: float = Field(default=14.0, ge=0, lt=36_525)
+    burn_in_days: float | None = Field(default=None, ge=0, lt=36_525)  # None: the cap
+    start: Start = "logged"
+    match_window_hours: float = Field(default=24.0, ge=0, le=24 * 366)
+    allow_rejected: float = Field(default=0.05, ge=0, le=1)
+    allow_orphans: float = Field(default=0.05, ge=0, le=1)
+
+    @property
+    def burn_in(self) -> float:
+        """Days of the log that give history only."""
+        if self.start == "free":
+            return 0.0
+        return self.cap_days if self.burn_in_days is None else self.burn_in_days
+
+
+class Settings(LogSettings):
+    """A whole evaluation."""
+
+    folds: int = Field(default=5, ge=2, le=50)
+    value: float = Field(default=5.0, ge=0)  # what an interested user earns
+    cost: float = Field(default=1.0, ge=0)  # what a contact costs
+    imbalance: Imbalance = "none"
+    grid: Grid = "small"
+    n_boot: int = Field(default=1000, ge=50, le=100_000)
+    seed: int = Field(default=0, ge=0, lt=2**63)
+    threads: int = Field(default=1, ge=1, le=1024)

@@ -1,0 +1,171 @@
+"""The timeline of a block of users with its features: what is replayed when a policy is tried."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Self
+
+import numpy as np
+
+from engagex_sim.cap import Cap, action_mask
+from engagex_sim.columns import AnyArray, BoolArray, Column, FloatArray, IntArray, KeyArray, TextArray
+from engagex_sim.decisions import Decisions, starts
+from engagex_sim.features import History, exogenous_features, history_features, replay
+from engagex_sim.policy import Context
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """Decision points of whole users with exogenous features and the logged contacts, sorted by (user, time)."""
+
+    cap: Cap
+    user_start: IntArray  # (n_users + 1,)
+    user_key: KeyArray  # (n_users,)
+    user_id: TextArray  # (n_users,)
+    evaluation_start: IntArray  # (n_users,) seconds; a policy under trial decides from here on
+    initial: History  # (n_users,) logged history just before `evaluation_start`
+    time: IntArray  # (n,) seconds
+    action: IntArray  # (n,) logged; 0 = no contact
+    reward: FloatArray  # (n,) logged; 0 where no contact
+    propensity: FloatArray  # (n,) logged, NaN where not
+    logged: History  # (n,) logged history just before each decision
+    columns: Mapping[str, Column]  # (n,) each: exogenous features by name
+    other_user: IntArray  # (o,) position of the user of each contact that belongs to no decision point
+    other_time: IntArray  # (o,)
+    other_reward: FloatArray  # (o,)
+    kinds: tuple[str, ...]
+    log_start: int
+    contact_is_a_choice: bool
+
+    @classmethod
+    def of(cls, decisions: Decisions, cap: Cap) -> Self:
+        """Every decision point of the block, burn-in included, with features computed from the block itself."""
+        d = decisions
+        nobody = History.none(d.n_users)
+        others = (d.other_start, d.other_time, d.other_reward)
+        before = (nobody.last_contact, nobody.contacts, nobody.interests)
+        logged = History(*replay(d.user_start, d.time, d.action, d.reward, *others, *before))
+        # One imaginary decision per user at the start of the evaluation sees exactly the history before it.
+        contact = d.action > 0
+        user = np.concatenate([d.user_of_row[contact], np.repeat(np.arange(d.n_users), np.diff(d.other_start))])
+        time = np.concatenate([d.time[contact], d.other_time])
+        reward = np.concatenate([d.reward[contact], d.other_reward])
+        order = np.lexsort((time, user))
+        events = (starts(np.bincount(user, minlength=d.n_users)), time[order], reward[order])
+        one_each = np.arange(d.n_users + 1)
+        no_action = np.zeros(d.n_users, dtype=np.int64)
+        initial = replay(one_each, d.evaluation_start, no_action, no_action.astype(float), *events, *before)
+        return cls(
+            cap=cap,
+            user_start=d.user_start,
+            user_key=d.user_key,
+            user_id=d.user_id,
+            evaluation_start=d.evaluation_start,
+            initial=History(*initial),
+            time=d.time,
+            action=d.action,
+            reward=d.reward,
+            propensity=d.propensity,
+            logged=logged,
+            columns=exogenous_features(d),
+            other_user=np.repeat(np.arange(d.n_users), np.diff(d.other_start)),
+            other_time=d.other_time,
+            other_reward=d.other_reward,
+            kinds=d.kinds,
+            log_start=d.log_start,
+            contact_is_a_choice=d.contact_is_a_choice,
+        )
+
+    @property
+    def n_users(self) -> int:
+        return len(self.user_key)
+
+    def __len__(self) -> int:
+        return len(self.time)
+
+    @property
+    def user_of_row(self) -> IntArray:
+        """(n,) the position of each row's user."""
+        return np.repeat(np.arange(self.n_users), np.diff(self.user_start))
+
+    @property
+    def free(self) -> BoolArray:
+        """(n,) where the cap allowed a contact, given the logged contacts."""
+        return self.cap.allows(self.time, self.logged.last_contact)
+
+    @property
+    def breaks_cap(self) -> BoolArray:
+        """(n,) logged contacts that the cap forbade."""
+        return (self.action > 0) & ~self.free
+
+    @property
+    def blocked_at_start(self) -> BoolArray:
+        """(n,) where a contact before the evaluation's start still forbids one, under any policy."""
+        return ~self.cap.allows(self.time, self.initial.last_contact[self.user_of_row])
+
+    def evaluation(self) -> Self:
+        """Only the rows on which policies are compared, and the other contacts of that period."""
+        inside = self.other_time >= self.evaluation_start[self.other_user]
+        kept = self.rows(self.time >= self.evaluation_start[self.user_of_row])
+        return replace(
+            kept,
+            other_user=self.other_user[inside],
+            other_time=self.other_time[inside],
+            other_reward=self.other_reward[inside],
+        )
+
+    def contacts(self) -> Self:
+        """Only the rows with a logged contact."""
+        return self.rows(self.action > 0)
+
+    def rows(self, keep: BoolArray) -> Self:
+        """The rows where `keep` (n,) holds; all users stay."""
+        counts = np.bincount(self.user_of_row[keep], minlength=self.n_users)
+        return replace(
+            self,
+            user_start=starts(counts),
+            time=self.time[keep],
+            action=self.action[keep],
+            reward=self.reward[keep],
+            propensity=self.propensity[keep],
+            logged=self.logged.take(keep),
+            columns={name: column.take(keep) for name, column in self.columns.items()},
+        )
+
+    def users(self, keep: BoolArray) -> Self:
+        """The users where `keep` (n_users,) holds, with all their rows."""
+        others = keep[self.other_user]
+        position = np.cumsum(keep) - 1
+        kept = self.rows(keep[self.user_of_row])
+        return replace(
+            kept,
+            user_start=starts(np.diff(self.user_start)[keep]),
+            user_key=self.user_key[keep],
+            user_id=self.user_id[keep],
+            evaluation_start=self.evaluation_start[keep],
+            initial=self.initial.take(keep),
+            other_user=position[self.other_user[others]],
+            other_time=self.other_time[others],
+            other_reward=self.other_reward[others],
+        )
+
+    def context(
+        self, rows: AnyArray | slice = slice(None), *, history: History | None = None, free: BoolArray | None = None
+    ) -> Context:
+        """What a policy is given at `rows`: by default the logged history and the mask that follows from it.
+
+        `history` replaces the logged one (one entry per row asked for); `free` (same length) replaces the cap's word
+        on where a contact is allowed.
+        """
+        time = self.time[rows]
+        history = self.logged.take(rows) if history is None else history
+        allowed = self.cap.allows(time, history.last_contact) if free is None else free
+        return Context(
+            action_mask(allowed, len(self.kinds), self.contact_is_a_choice),
+            self.kinds,
+            {name: column.take(rows) for name, column in self.columns.items()},
+            history_features(time, history),
+        )
+
+    def free_context(self) -> Context:
+        """Every row as if the user were free there: what the contact probabilities start from."""
+        return self.context(free=np.ones(len(self), dtype=np.bool_))

@@ -1,0 +1,51 @@
+"""What a policy that learns is given: the other folds' users only."""
+
+from dataclasses import dataclass
+from typing import Protocol, Self
+
+import numpy as np
+
+from engagex_sim.cap import Cap
+from engagex_sim.columns import FloatArray
+from engagex_sim.models.reward import RewardModel
+from engagex_sim.occupancy import contact_probabilities
+from engagex_sim.policy import Policy, checked_probabilities
+from engagex_sim.timeline import Timeline
+
+
+@dataclass(frozen=True)
+class Training:
+    """The training users' evaluation timeline and the models fitted on it."""
+
+    timeline: Timeline
+    reward_model: RewardModel
+    logging: Policy
+    cap: Cap
+    value: float
+    cost: float
+    rng: np.random.Generator
+
+    @property
+    def current_contacts_per_user(self) -> float:
+        """Contacts per user that the current strategy made on these users."""
+        made = int((self.timeline.action > 0).sum()) + len(self.timeline.other_time)
+        return made / self.timeline.n_users
+
+    def contacts_per_user(self, policy: Policy) -> float:
+        """Expected contacts per user of a policy that reads exogenous features only, through the recursion."""
+        return self.contacts_of(checked_probabilities(policy, self.timeline.free_context()))
+
+    def contacts_of(self, probabilities: FloatArray) -> float:
+        """Likewise from the probabilities (n, K + 1) at every decision point of `timeline`, as if free there."""
+        q = contact_probabilities(self.timeline, probabilities[:, 1:], self.timeline.blocked_at_start)
+        return float(q.sum()) / self.timeline.n_users
+
+
+class Learner(Policy, Protocol):
+    """A policy that is trained; it is copied for each fold before `fit`."""
+
+    def fit(self, training: Training) -> Self:
+        """Learn from the training users and return self."""
+        ...
+
+
