@@ -69,7 +69,7 @@ class Result:
     reliability: pd.DataFrame  # model, predicted, observed, n: held-out, by bins of predicted probability
     calibration: pd.DataFrame  # day, contacts, expected: the logging policy's contacts per day and the model's
     weights: Mapping[str, FloatArray]  # policy → importance weights at the logged contacts (headline estimator)
-    quality: DataQuality
+    quality: DataQuality | None  # None where the decision points come from no files
     facts: Facts
     notes: tuple[str, ...]  # plain sentences a reader must know; the first are the most important
     settings: Settings

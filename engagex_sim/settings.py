@@ -8,7 +8,7 @@ TriggersAre = Literal["auto", "opportunities", "contacts"]
 DecisionPoints = Literal["auto", "trigger", "day"]
 Start = Literal["logged", "free"]
 Imbalance = Literal["none", "scale_pos_weight", "smote", "both"]
-Grid = Literal["small", "full"]
+Grid = Literal["light", "small", "full"]  # light: one fixed setting, no search
 
 
 class LogSettings(BaseModel):

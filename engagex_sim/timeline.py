@@ -40,6 +40,7 @@ class Timeline:
     def of(cls, decisions: Decisions, cap: Cap) -> Self:
         """Every decision point of the block, burn-in included, with features computed from the block itself."""
         d = decisions
+        cap = cap if d.contact_is_a_choice else Cap(0)  # where only the kind is chosen, the cap plays no part
         nobody = History.none(d.n_users)
         others = (d.other_start, d.other_time, d.other_reward)
         before = (nobody.last_contact, nobody.contacts, nobody.interests)
@@ -101,6 +102,20 @@ class Timeline:
     def blocked_at_start(self) -> BoolArray:
         """(n,) where a contact before the evaluation's start still forbids one, under any policy."""
         return ~self.cap.allows(self.time, self.initial.last_contact[self.user_of_row])
+
+    @property
+    def blocked_for_logging(self) -> BoolArray:
+        """(n,) where the log could not contact because of contacts that no decision point explains.
+
+        These are contacts before the evaluation's start, and those of its period that belong to no decision point.
+        """
+        others = starts(np.bincount(self.other_user, minlength=self.n_users)), self.other_time, self.other_reward
+        nothing = np.zeros(len(self), dtype=np.int64), np.zeros(len(self))
+        start = self.initial
+        last, _, _ = replay(
+            self.user_start, self.time, *nothing, *others, start.last_contact, start.contacts, start.interests
+        )
+        return ~self.cap.allows(self.time, last)
 
     def evaluation(self) -> Self:
         """Only the rows on which policies are compared, and the other contacts of that period."""

@@ -47,5 +47,3 @@ class Learner(Policy, Protocol):
     def fit(self, training: Training) -> Self:
         """Learn from the training users and return self."""
         ...
-
-

@@ -1,0 +1,149 @@
+"""From the log to decision points: what can be decided, when, and what was."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from engagex_sim.cap import DAY
+from engagex_sim.columns import BoolArray, Column, IntArray
+from engagex_sim.decisions import Decisions, starts
+from engagex_sim.errors import InputError
+from engagex_sim.log import Log
+from engagex_sim.settings import LogSettings
+
+LARGEST_GRID = 50_000_000
+
+
+@dataclass(frozen=True)
+class _Points:
+    """Decision points sorted by (user, time), and which of them each matched contact is."""
+
+    user: IntArray  # (n,)
+    time: IntArray  # (n,)
+    trigger: IntArray | None  # (n,) row of the trigger that describes each; None on a grid of days
+    contact: IntArray  # (matched,) position of each contact that belongs to a decision point
+    enters: IntArray  # (n_users,) the first time at which a policy can decide, if later than the burn-in's end
+
+
+def decisions_of(log: Log, settings: LogSettings) -> Decisions:
+    """All decision points of a log, as one block of all its users.
+
+    Raises `InputError` where the grid of days would be too large or the log is too short for its burn-in.
+    """
+    grid = log.triggers_are == "contacts" and log.decision_points == "day"
+    is_choice = grid or log.triggers_are == "opportunities"
+    points = _grid_points(log) if grid else _trigger_points(log)
+    n = len(points.time)
+    made = ~log.orphan
+    action = np.zeros(n, dtype=np.int64)
+    reward = np.zeros(n)
+    propensity = np.full(n, np.nan)
+    action[points.contact] = log.action_kind[made]
+    reward[points.contact] = log.action_reward[made]
+    propensity[points.contact] = log.action_propensity[made]
+    columns: dict[str, Column] = {}
+    if points.trigger is not None:
+        described = {name: column for name, column in log.trigger_columns.items() if is_choice or name != "type"}
+        columns |= {name: column.take(points.trigger) for name, column in described.items()}
+    columns |= {name: column.take(points.user) for name, column in log.attributes.items()}
+    evaluation_start = np.maximum(points.enters, log.log_start + _burn_in_seconds(settings, is_choice))
+    if not (points.time >= evaluation_start[points.user]).any():
+        raise InputError(_too_short(log, settings))
+    return Decisions(
+        user_start=_starts(points.user, log.n_users),
+        user_key=log.user_key,
+        user_id=log.user_id,
+        evaluation_start=evaluation_start,
+        time=points.time,
+        action=action,
+        reward=reward,
+        propensity=propensity,
+        columns=columns,
+        trigger_start=_starts(log.trigger_user, log.n_users),
+        trigger_time=log.trigger_time,
+        trigger_code=log.trigger_code,
+        other_start=_starts(log.action_user[log.orphan], log.n_users),
+        other_time=log.action_time[log.orphan],
+        other_reward=log.action_reward[log.orphan],
+        kinds=log.kinds,
+        log_start=log.log_start,
+        log_end=log.log_end,
+        contact_is_a_choice=is_choice,
+        activity_known=not grid,
+    )
+
+
+def _trigger_points(log: Log) -> _Points:
+    """Each instant, or each user-day, with a trigger; the first trigger of it describes it and gives its time."""
+    unit = log.trigger_time // DAY if log.decision_points == "day" else log.trigger_time
+    begins = _changes(log.trigger_user, unit)
+    first = np.flatnonzero(begins)
+    contact = (np.cumsum(begins) - 1)[log.action_trigger[~log.orphan]]
+    return _Points(
+        user=log.trigger_user[first],
+        time=log.trigger_time[first],
+        trigger=first,
+        contact=contact,
+        enters=np.full(log.n_users, log.log_start),
+    )
+
+
+def _grid_points(log: Log) -> _Points:
+    """Every calendar day on which the log contacted anybody, for every user who is known on it.
+
+    Users of users.csv are known from the beginning, others once they have been contacted: that contact is history.
+    """
+    made = ~log.orphan
+    day_of_contact = log.trigger_time[log.action_trigger[made]] // DAY
+    days = np.unique(day_of_contact)
+    contact_time = log.action_time.copy()
+    contact_time[made] = day_of_contact * DAY
+    first_contact = np.full(log.n_users, log.log_start)
+    unlisted = ~log.user_listed
+    first_contact[unlisted] = np.iinfo(np.int64).max
+    np.minimum.at(first_contact, log.action_user, contact_time)
+    enters = np.where(unlisted, first_contact + 1, log.log_start)
+    begins = np.where(unlisted, np.searchsorted(days, first_contact // DAY), 0)
+    sizes = len(days) - begins
+    if sizes.sum() > LARGEST_GRID:
+        raise InputError(
+            f"{len(days):,} days with contacts × {log.n_users:,} users are more than {LARGEST_GRID:,} decision points;"
+            " use --decision-points trigger, which compares kinds of contact only."
+        )
+    user = np.repeat(np.arange(log.n_users), sizes)
+    user_start = starts(sizes)
+    day = np.arange(len(user)) - user_start[user] + begins[user]
+    contact_user = log.action_user[made]
+    contact = user_start[contact_user] + np.searchsorted(days, day_of_contact) - begins[contact_user]
+    return _Points(user=user, time=days[day] * DAY, trigger=None, contact=contact, enters=enters)
+
+
+def _burn_in_seconds(settings: LogSettings, contact_is_a_choice: bool) -> int:
+    """The burn-in; where contacting is not a choice the cap plays no part, so only one that was asked for."""
+    if not contact_is_a_choice and settings.burn_in_days is None:
+        return 0
+    return round(settings.burn_in * DAY)
+
+
+def _too_short(log: Log, settings: LogSettings) -> str:
+    days = (log.log_end - log.log_start) // DAY
+    if settings.burn_in == 0:
+        return (
+            "No decision point is left: every user is contacted on the last day with contacts only; give the whole"
+            " population with --users."
+        )
+    return (
+        f"The log spans {days:,} days, too few for a burn-in of {settings.burn_in:g} days: no decision point is left."
+        " Shorten it with --burn-in-days, or give --start free if the strategy began with the log."
+    )
+
+
+def _changes(user: IntArray, unit: IntArray) -> BoolArray:
+    """(n,) True where a new (user, unit) begins; sorted by both."""
+    changed = np.ones(len(user), dtype=np.bool_)
+    changed[1:] = (user[1:] != user[:-1]) | (unit[1:] != unit[:-1])
+    return changed
+
+
+def _starts(user: IntArray, n_users: int) -> IntArray:
+    return starts(np.bincount(user, minlength=n_users))

@@ -1,0 +1,47 @@
+"""Random numbers that belong to a user, not to an order: functions of (seed, user key)."""
+
+import numba
+import numpy as np
+from scipy.stats import poisson
+
+from engagex_sim.columns import FloatArray, IntArray, KeyArray
+
+
+@numba.njit(cache=True)
+def _mix(key: np.uint64) -> np.uint64:
+    """The finaliser of SplitMix64 (Steele, Lea and Flood 2014): every input bit moves every output bit."""
+    key = (key ^ (key >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    key = (key ^ (key >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return key ^ (key >> np.uint64(31))
+
+
+@numba.njit(cache=True)
+def _hashes(key: KeyArray, seed: np.uint64, first: int, last: int) -> KeyArray:
+    """(last − first, n) well-mixed 64-bit numbers: one stream per user, entries `first` to `last - 1` of it."""
+    out = np.empty((last - first, len(key)), dtype=np.uint64)
+    golden = np.uint64(0x9E3779B97F4A7C15)
+    for draw in range(first, last):
+        salt = _mix(seed + golden * np.uint64(draw + 1))
+        for i in range(len(key)):
+            out[draw - first, i] = _mix(_mix(key[i] + golden) ^ salt)
+    return out
+
+
+def uniforms(key: KeyArray, seed: int, first: int = 0, last: int = 1) -> FloatArray:
+    """Uniform numbers in [0, 1), shape (last − first, n)."""
+    return np.asarray((_hashes(key, np.uint64(seed), first, last) >> np.uint64(11)) * 2.0**-53)
+
+
+def fold_of(key: KeyArray, seed: int, folds: int) -> IntArray:
+    """The fold of each user, shape (n,), 0 to folds − 1."""
+    return (uniforms(key, seed)[0] * folds).astype(np.int64)
+
+
+def bootstrap_counts(key: KeyArray, seed: int, first: int, last: int) -> FloatArray:
+    """How often each user is drawn in bootstrap replicates `first` to `last - 1`, shape (last − first, n).
+
+    Poisson(1) counts, independent across users: the Poisson bootstrap (Hanley and MacGibbon 2006; Chamandy et al.
+    2012), which needs neither the number of users nor their order.
+    """
+    steps = poisson.cdf(np.arange(20), 1.0)
+    return np.searchsorted(steps, uniforms(key, seed, first + 1, last + 1), side="right").astype(np.float64)

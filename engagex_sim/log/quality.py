@@ -1,0 +1,83 @@
+"""What became of every input row."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from engagex_sim.errors import InputError
+
+REJECTED_COLUMNS = ("file", "line", "reason")
+
+
+@dataclass(frozen=True)
+class FileQuality:
+    """The rows of one file; every one of them ends in exactly one of the three groups."""
+
+    read: int
+    used: int
+    duplicates: int  # exact copies of a row that is used
+    rejected: int
+
+    def __post_init__(self) -> None:
+        if self.read != self.used + self.duplicates + self.rejected:
+            raise ValueError(f"the accounting does not add up: {self}")
+
+
+@dataclass(frozen=True)
+class DataQuality:
+    """The accounting of a log: rows per file, what was rejected and why, and what the contacts look like."""
+
+    triggers: FileQuality
+    actions: FileQuality
+    users: FileQuality | None  # None without users.csv
+    rejected: pd.DataFrame  # file, line, reason: one row per rejected input row, in file order
+    matched: int  # used contacts that belong to a decision point
+    orphans: int  # used contacts that belong to none
+    cap_violations: int  # used contacts that the cap forbade, given the same user's contact before
+    users_in_log: int  # users with at least one used trigger or contact
+    users_not_listed: int  # of these, not in users.csv; 0 without users.csv
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything but the single rejected rows, as plain numbers and text for data_quality.json."""
+        files = {"triggers": self.triggers, "actions": self.actions, "users": self.users}
+        return {
+            "files": {name: _as_dict(quality) for name, quality in files.items() if quality is not None},
+            "matched": self.matched,
+            "orphans": self.orphans,
+            "cap_violations": self.cap_violations,
+            "users_in_log": self.users_in_log,
+            "users_not_listed": self.users_not_listed,
+            "reasons": reasons(self.rejected).to_dict(orient="records"),
+        }
+
+
+def _as_dict(quality: FileQuality) -> Mapping[str, int]:
+    return {
+        "read": quality.read,
+        "used": quality.used,
+        "duplicates": quality.duplicates,
+        "rejected": quality.rejected,
+    }
+
+
+def reasons(rejected: pd.DataFrame) -> pd.DataFrame:
+    """Rejected rows by file and reason, commonest first: file, reason, rows, first_line."""
+    grouped = rejected.groupby(["file", "reason"], sort=True)["line"].agg(rows="size", first_line="min").reset_index()
+    return grouped.sort_values(["rows", "first_line"], ascending=[False, True], kind="stable", ignore_index=True)
+
+
+def check_rejected_share(name: str, read: int, rejected: pd.DataFrame, allowed: float) -> None:
+    """Raise `InputError` with the three commonest reasons where too large a share of a file's rows is rejected."""
+    if len(rejected) <= allowed * read:
+        return
+    worst = reasons(rejected).head(3)
+    listed = "; ".join(
+        f"{reason} ({rows:,} rows, first in line {line})"
+        for reason, rows, line in zip(worst["reason"], worst["rows"], worst["first_line"], strict=True)
+    )
+    raise InputError(
+        f"{name}: {len(rejected):,} of {read:,} rows ({len(rejected) / read:.1%}) cannot be used, more than the"
+        f" {allowed:.1%} that --allow-rejected allows: {listed}."
+    )

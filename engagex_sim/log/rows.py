@@ -1,0 +1,146 @@
+"""Every row of a file, judged: used so far, or rejected with a reason; the columns found by our names."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import duckdb
+import pandas as pd
+
+from engagex_sim.errors import InputError
+from engagex_sim.log.dates import check_date_type, check_dates, date_reason, seconds
+from engagex_sim.log.quality import REJECTED_COLUMNS
+from engagex_sim.log.source import Source
+from engagex_sim.log.sql import one_row
+
+REQUIRED = {"triggers": ("guid", "date", "trigger", "type"), "actions": ("guid", "date", "result"), "users": ("guid",)}
+OPTIONAL = {"triggers": (), "actions": ("action", "propensity"), "users": ()}
+FEATURE_NAMES = (
+    "hour",
+    "weekday",
+    "day",
+    "days_since_trigger",
+    "triggers_1d",
+    "triggers_7d",
+    "triggers_14d",
+    "triggers_28d",
+    "triggers_so_far",
+    "distinct_triggers_7d",
+    "days_since_contact",
+    "contacts_so_far",
+    "interests_so_far",
+)  # what features are called: a column of the file cannot have these names
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The judged rows of one file, as table `role` of the connection.
+
+    Its columns are line, reason (NULL where the row is good), then what the role needs: guid, time (seconds), reward,
+    propensity and, as text, x0, x1, … for the columns in `text_columns`.
+    """
+
+    role: str
+    name: str
+    text_columns: tuple[str, ...]
+    ignored: tuple[str, ...]  # columns that nothing reads
+    read: int
+    rejected: pd.DataFrame  # file, line, reason
+
+
+def judge(connection: duckdb.DuckDBPyConnection, role: str, source: Source, mapping: Mapping[str, str]) -> Rows:
+    """Find our columns in a source and judge each of its rows.
+
+    Raises `InputError` where a column is missing or its name clashes, or where the dates are of another format.
+    """
+    fields = _find(role, source, mapping)
+    needed = (*REQUIRED[role], *OPTIONAL[role])
+    extra = () if role == "actions" else tuple(name for name in fields if name not in needed)
+    ignored = tuple(name for name in fields if name not in (*needed, *extra))
+    text = tuple(name for name in ("trigger", "type", "action") if name in fields and name in needed) + extra
+    reasons = ["WHEN fault IS NOT NULL THEN fault", "WHEN guid IS NULL THEN 'guid is missing'"]
+    selected = [f"c{fields['guid']} AS guid"]
+    values = ["guid"]
+    if "date" in needed:
+        check_date_type(source.name, source.types[fields["date"]])
+        selected += [f"c{fields['date']} AS date", f"{seconds('date')} AS time"]
+        values += ["time"]
+        reasons.append(date_reason("date", "time"))
+    if role == "actions":
+        selected += [f"c{fields['result']} AS result", "TRY_CAST(result AS DOUBLE) AS reward"]
+        values += ["reward", "propensity"]
+        reasons.append("WHEN result IS NULL THEN 'result is missing'")
+        reasons.append("WHEN reward IS NULL OR reward NOT IN (0, 1) THEN 'result is neither 0 nor 1'")
+        if "propensity" in fields:
+            selected += [f"c{fields['propensity']} AS shown", "TRY_CAST(shown AS DOUBLE) AS propensity"]
+            bad = "shown IS NOT NULL AND (propensity IS NULL OR NOT (propensity > 0 AND propensity <= 1))"
+            reasons.append(f"WHEN {bad} THEN 'propensity is not above 0 and at most 1'")
+        else:
+            selected.append("NULL::DOUBLE AS propensity")
+    selected += [f"c{fields[name]} AS x{i}" for i, name in enumerate(text)]
+    values += [f"x{i}" for i in range(len(text))]
+    if "action" in text:
+        reasons.append(f"WHEN x{text.index('action')} IS NULL THEN 'action is missing'")
+    unreadable = "CASE WHEN fault IS NULL AND time IS NULL THEN date END" if "date" in needed else "NULL"
+    connection.execute(
+        f"CREATE TABLE {role} AS SELECT line, CASE {' '.join(reasons)} END AS reason, {', '.join(values)},"
+        f" {unreadable} AS unreadable FROM (SELECT line, fault, {', '.join(selected)} FROM ({source.relation}))"
+    )
+    (read,) = one_row(connection, f"SELECT count(*) FROM {role}")
+    if "date" in needed:
+        check_dates(connection, role, source.name, read)
+    rejected = connection.execute(
+        f"SELECT ? AS file, line, reason FROM {role} WHERE reason IS NOT NULL ORDER BY line", [source.name]
+    ).df()
+    return Rows(role, source.name, text, ignored, read, rejected[list(REJECTED_COLUMNS)])
+
+
+def _find(role: str, source: Source, mapping: Mapping[str, str]) -> dict[str, int]:
+    """Position of each column under our name for it; raises `InputError` where one is missing."""
+    theirs = {name: ours for ours, name in mapping.items() if name in source.columns}
+    ours = [theirs.get(name, name) for name in source.columns]
+    clash = sorted({name for name in theirs.values() if ours.count(name) > 1})
+    if clash:
+        raise InputError(
+            f"{source.name} has a column {clash[0]!r} and --columns maps {mapping[clash[0]]!r} to the same name;"
+            " drop one of them."
+        )
+    missing = [name for name in REQUIRED[role] if name not in ours]
+    if missing:
+        raise InputError(_missing(role, source, missing, ours))
+    return {name: position for position, name in enumerate(ours) if name}
+
+
+def _missing(role: str, source: Source, missing: list[str], names: list[str]) -> str:
+    other = {"triggers": "actions", "actions": "triggers", "users": ""}[role]
+    if other and all(name in names for name in REQUIRED[other]):
+        return f"{source.name}, given as {role}, has the columns of {other}; exchange the two files."
+    lacking = " and ".join(repr(name) for name in missing)
+    there = ", ".join(name or "(no name)" for name in source.columns)
+    if any(_looks_like_data(name) for name in source.columns):
+        return (
+            f"{source.name}: the first line ({there}) looks like data; a header line that names the columns"
+            f" {', '.join(REQUIRED[role])} is needed."
+        )
+    return (
+        f"{source.name} (the {role}) has no column {lacking}; there are: {there}. If it has another name, say so:"
+        f" --columns {missing[0]}=NAME."
+    )
+
+
+def _looks_like_data(name: str) -> bool:
+    return name[:1].isdigit() and sum(letter.isdigit() for letter in name) >= 4
+
+
+def check_clashes(triggers: Rows, users: Rows | None) -> None:
+    """Raise `InputError` where a column cannot become a feature because its name is taken."""
+    for rows in (triggers, *([] if users is None else [users])):
+        for name in rows.text_columns:
+            if name in FEATURE_NAMES:
+                raise InputError(
+                    f"{rows.name} has a column {name!r}, which is the name of a computed feature; rename it"
+                    f" (--columns my_{name}={name}) or drop it."
+                )
+    for name in () if users is None else users.text_columns:
+        if name in triggers.text_columns:
+            assert users is not None
+            raise InputError(f"{triggers.name} and {users.name} both have a column {name!r}; rename or drop one.")

@@ -1,0 +1,55 @@
+"""How good predicted probabilities are: ranking, accuracy and calibration."""
+
+import math
+
+import numpy as np
+import pandas as pd
+from sklearn.metrics import average_precision_score, brier_score_loss, f1_score, log_loss, roc_auc_score
+
+from engagex_sim.columns import FloatArray
+from engagex_sim.models.calibrate import TINY, fit_calibration, intercept_for, log_odds
+
+NAMES = ("roc_auc", "pr_auc", "f1", "brier", "log_loss", "calibration_slope", "calibration_intercept")
+
+
+def classification_metrics(outcome: FloatArray, probability: FloatArray, threshold: float) -> dict[str, float]:
+    """Metrics of predicted probabilities (n,) against outcomes (n,) in {0, 1}, by name.
+
+    `f1` counts a row as predicted positive from `threshold` on. `calibration_slope` is that of a logistic regression
+    of the outcome on the predicted log-odds (1 is right, below 1 is overconfident) and `calibration_intercept` the
+    shift of the log-odds that is missing on average (0 is right), as in Van Calster et al. 2019.
+    NaN where undefined: everything without rows; with one class only, all but `brier` and `log_loss`; the slope of a
+    constant prediction.
+    """
+    n, positives = len(outcome), int(outcome.sum())
+    metrics = {"n": n, "positives": positives, **dict.fromkeys(NAMES, math.nan)}
+    if n == 0:
+        return metrics
+    metrics["brier"] = float(brier_score_loss(outcome, probability, pos_label=1))
+    metrics["log_loss"] = float(log_loss(outcome, np.clip(probability, TINY, 1.0 - TINY), labels=[0, 1]))
+    if not 0 < positives < n:
+        return metrics
+    margin = log_odds(probability)
+    metrics["roc_auc"] = float(roc_auc_score(outcome, probability))
+    metrics["pr_auc"] = float(average_precision_score(outcome, probability))
+    metrics["f1"] = float(f1_score(outcome, probability >= threshold))
+    metrics["calibration_slope"] = fit_calibration(margin, outcome).slope
+    metrics["calibration_intercept"] = intercept_for(margin, outcome)
+    return metrics
+
+
+def reliability_table(outcome: FloatArray, probability: FloatArray, bins: int = 10) -> pd.DataFrame:
+    """Columns `predicted` and `observed` (means) and `n`, one row per bin of equal count, lowest predictions first.
+
+    Equal predictions stay in one bin, so that there may be fewer bins than asked for; no rows give no bins.
+    """
+    edges = np.quantile(probability, np.arange(1, bins) / bins) if len(probability) else np.empty(0)
+    found, bin_of_row = np.unique(np.searchsorted(edges, probability, side="left"), return_inverse=True)
+    n = np.bincount(bin_of_row, minlength=len(found))
+    return pd.DataFrame(
+        {
+            "predicted": np.bincount(bin_of_row, weights=probability, minlength=len(found)) / n,
+            "observed": np.bincount(bin_of_row, weights=outcome, minlength=len(found)) / n,
+            "n": n,
+        }
+    )

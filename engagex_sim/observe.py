@@ -1,0 +1,269 @@
+"""What one block of users contributes to an evaluation: sums per user, and a row per logged contact.
+
+Everything that is linear in the decision points happens here, once, block by block. What is left is small: the
+estimators need the logged contacts alone, because a decision without contact has reward 0.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Self
+
+import numpy as np
+
+from engagex_sim.cap import DAY
+from engagex_sim.columns import BoolArray, FloatArray, IntArray, KeyArray
+from engagex_sim.crossfit import Fitted
+from engagex_sim.errors import InputError
+from engagex_sim.occupancy import contact_probabilities, free_after_contact
+from engagex_sim.ope.raking import bins
+from engagex_sim.ope.weights import cumulative, ratio
+from engagex_sim.policy import Policy, checked_probabilities, policy_name
+from engagex_sim.timeline import Timeline
+
+ACTIVITY_EDGES = (1, 2, 3, 5, 8, 12, 20, 35, 60, 100)  # triggers in 14 days, between bins
+
+
+@dataclass(frozen=True)
+class PolicyTerms:
+    """One target policy on a block: c logged contacts, p pairs of interests, u users, d days of the evaluation."""
+
+    contact_probability: FloatArray  # (c,) q^π of the logged contact
+    one_step: FloatArray  # (c,) one-step weight
+    cumulative: FloatArray  # (c,) cumulative weight
+    pair_probability: FloatArray  # (p,) q^π(second | contact at first)
+    model: FloatArray  # (u, d) Σ_t Σ_k q^π q̂ by day
+    expected: FloatArray  # (u,) Σ_t Σ_k q^π
+    one_step_model: FloatArray  # (u,) Σ_t Σ_k π q̂ at the logged states
+    one_step_contacts: FloatArray  # (u,) Σ_t Σ_k π at the logged states
+    one_step_rest: FloatArray  # (u,) one-step weights summed over decisions without contact
+
+
+@dataclass(frozen=True)
+class Observed:
+    """A block as the estimators need it."""
+
+    user_key: KeyArray  # (u,)
+    decisions: IntArray  # (u,) decision points of each user
+    current: FloatArray  # (u, d) interests of the current strategy by day, all its contacts counted
+    current_contacts: FloatArray  # (u,)
+    user: IntArray  # (c,) position of the contact's user
+    day: IntArray  # (c,) day of the evaluation
+    reward: FloatArray  # (c,)
+    predicted: FloatArray  # (c,) q̂ of the logged contact
+    logging: FloatArray  # (c,) q^b of the logged contact, before recalibration
+    cell: IntArray  # (c,) day × activity × kind, an index into the flattened tables
+    contacts_table: FloatArray  # (d, activity bins, K) logged contacts
+    expected_table: FloatArray  # (d, activity bins, K) Σ q^b over all decision points
+    first: IntArray  # (p,) earlier contact of each pair of interests of one user
+    second: IntArray  # (p,) later one
+    pair_logging: FloatArray  # (p,) q^b(second | contact at first), before recalibration
+    policies: tuple[PolicyTerms, ...]
+
+    @classmethod
+    def join(cls, blocks: Sequence[Self]) -> Self:
+        """One block out of several; tables add up, everything else is appended."""
+        users = np.cumsum([0] + [len(b.user_key) for b in blocks[:-1]])
+        contacts = np.cumsum([0] + [len(b.user) for b in blocks[:-1]])
+        shift = {"user": users, "first": contacts, "second": contacts}
+        joined = {
+            f.name: np.concatenate([getattr(b, f.name) + shift.get(f.name, 0 * users)[i] for i, b in enumerate(blocks)])
+            if f.name in shift
+            else np.concatenate([getattr(b, f.name) for b in blocks])
+            for f in fields(cls)
+            if f.name not in ("policies", "contacts_table", "expected_table")
+        }
+        policies = tuple(
+            PolicyTerms(**{f.name: np.concatenate([getattr(t, f.name) for t in terms]) for f in fields(PolicyTerms)})
+            for terms in zip(*(b.policies for b in blocks), strict=True)
+        )
+        tables = {
+            name: np.sum([getattr(b, name) for b in blocks], axis=0) for name in ("contacts_table", "expected_table")
+        }
+        return cls(**joined, **tables, policies=policies)
+
+
+@dataclass(frozen=True)
+class Days:
+    """How the evaluation period is divided for curves: bins of as many whole days as keep their number small."""
+
+    first: int  # midnight at which the first bin begins, seconds
+    total: int  # days of the evaluation
+    max_bins: int
+
+    @property
+    def width(self) -> int:
+        """Days per bin."""
+        return -(-self.total // self.max_bins)
+
+    @property
+    def count(self) -> int:
+        return -(-self.total // self.width)
+
+    @property
+    def last_days(self) -> IntArray:
+        """(count,) the last day of each bin, 1 = the first day of the evaluation."""
+        return np.minimum((np.arange(self.count) + 1) * self.width, self.total)
+
+    def of(self, time: IntArray) -> IntArray:
+        """The bin of each time."""
+        return (time - self.first) // (DAY * self.width)
+
+
+def observe(evaluation: Timeline, fitted: Fitted, days: Days, cap_modelled: bool) -> Observed:
+    """Reduce one block of users, whose models and policies were fitted on other users.
+
+    Raises `InputError` for a policy that answers wrongly or reads its own history.
+    """
+    t = evaluation
+    user, day = t.user_of_row, days.of(t.time)
+    contact = np.flatnonzero(t.action > 0)
+    taken = t.action[contact] - 1
+    free = t.free_context()
+    predicted = fitted.reward_model.predict(free)
+    hazard = _with_logged_propensity(fitted.logging.action_probabilities(free), t)
+    blocked = t.blocked_for_logging if cap_modelled else np.zeros(len(t), dtype=np.bool_)
+    logging = contact_probabilities(t, hazard[:, 1:], blocked) if cap_modelled else hazard[:, 1:]
+    first, second = _pairs(user[contact], t.reward[contact])
+    shape = (days.count, len(ACTIVITY_EDGES) + 1, len(t.kinds))
+    activity = _activity(t)
+    cell = np.ravel_multi_index((day, activity, np.zeros(len(t), dtype=np.int64)), shape)
+    block = {
+        "user_key": t.user_key,
+        "decisions": np.diff(t.user_start),
+        "current": _by_day(
+            np.concatenate([user, t.other_user]),
+            np.concatenate([day, days.of(t.other_time)]),
+            np.concatenate([t.reward, t.other_reward]),
+            (t.n_users, days.count),
+        ),
+        "current_contacts": np.bincount(np.concatenate([user[contact], t.other_user]), minlength=t.n_users).astype(
+            float
+        ),
+        "user": user[contact],
+        "day": day[contact],
+        "reward": t.reward[contact],
+        "predicted": predicted[contact, taken],
+        "logging": logging[contact, taken],
+        "cell": cell[contact] + taken,
+        "contacts_table": np.bincount(cell[contact] + taken, minlength=int(np.prod(shape)))
+        .reshape(shape)
+        .astype(float),
+        "expected_table": np.stack(
+            [np.bincount(cell, column, minlength=int(np.prod(shape)))[:: shape[2]] for column in logging.T], axis=-1
+        ).reshape(shape),
+        "first": first,
+        "second": second,
+        "pair_logging": (
+            _given_first(t, hazard, blocked, contact, first, second)
+            if cap_modelled
+            else logging[contact[second], taken[second]]
+        ),
+    }
+    one_step_logging = hazard if not cap_modelled else _at_logged_states(hazard, t)
+    with_history = _logging_with_history(fitted, t, cap_modelled)
+    terms = tuple(
+        _policy_terms(policy, t, days, day, contact, predicted, one_step_logging, with_history, first, second)
+        for policy in fitted.policies
+    )
+    return Observed(**block, policies=terms)
+
+
+def _policy_terms(
+    policy: Policy,
+    t: Timeline,
+    days: Days,
+    day: IntArray,
+    contact: IntArray,
+    predicted: FloatArray,
+    logging: FloatArray,
+    with_history: FloatArray,
+    first: IntArray,
+    second: IntArray,
+) -> PolicyTerms:
+    user, taken = t.user_of_row, t.action[contact] - 1
+    when_free = _exogenous_probabilities(policy, t)
+    blocked = t.blocked_at_start
+    occupied = contact_probabilities(t, when_free[:, 1:], blocked)
+    here = _at_logged_states(when_free, t)
+    of_action = here[np.arange(len(t)), t.action]
+    one_step = ratio(of_action, logging[np.arange(len(t)), t.action])
+    history_ratio = ratio(of_action, with_history[np.arange(len(t)), t.action])
+    return PolicyTerms(
+        contact_probability=occupied[contact, taken],
+        one_step=one_step[contact],
+        cumulative=cumulative(t.user_start, history_ratio)[contact],
+        pair_probability=_given_first(t, when_free, blocked, contact, first, second),
+        model=_by_day(user, day, (occupied * predicted).sum(axis=1), (t.n_users, days.count)),
+        expected=np.bincount(user, occupied.sum(axis=1), minlength=t.n_users),
+        one_step_model=np.bincount(user, (here[:, 1:] * predicted).sum(axis=1), minlength=t.n_users),
+        one_step_contacts=np.bincount(user, here[:, 1:].sum(axis=1), minlength=t.n_users),
+        one_step_rest=np.bincount(user, np.where(t.action == 0, one_step, 0.0), minlength=t.n_users),
+    )
+
+
+def _exogenous_probabilities(policy: Policy, t: Timeline) -> FloatArray:
+    context = t.free_context()
+    answer = checked_probabilities(policy, context)
+    if context.history_read:
+        read = ", ".join(sorted(context.history_read))
+        raise InputError(
+            f"Policy {policy_name(policy)} reads {read}, which its own contacts would change; only policies that read"
+            f" exogenous features ({', '.join(context.exogenous)}) can be evaluated."
+        )
+    return answer
+
+
+def _with_logged_propensity(hazard: FloatArray, t: Timeline) -> FloatArray:
+    """The modelled hazard (n, K + 1), with the logged propensity at the contacts that have one."""
+    known = np.flatnonzero((t.action > 0) & np.isfinite(t.propensity))
+    hazard = hazard.copy()
+    hazard[known, t.action[known]] = t.propensity[known]
+    return hazard
+
+
+def _logging_with_history(fitted: Fitted, t: Timeline, cap_modelled: bool) -> FloatArray:
+    """b(a | x, logged history), shape (n, K + 1)."""
+    context = t.free_context()
+    answer = _with_logged_propensity(fitted.logging_with_history.action_probabilities(context), t)
+    return _at_logged_states(answer, t) if cap_modelled else answer
+
+
+def _at_logged_states(when_free: FloatArray, t: Timeline) -> FloatArray:
+    """Probabilities (n, K + 1) where the logged contacts have left the user: no contact where the cap forbids one.
+
+    A contact that broke the cap all the same keeps its probability under the logging policy.
+    """
+    here = when_free.copy()
+    blocked = ~t.free if t.contact_is_a_choice else np.zeros(len(t), dtype=np.bool_)
+    here[blocked] = 0.0
+    here[blocked, 0] = 1.0
+    return here
+
+
+def _activity(t: Timeline) -> IntArray:
+    column = t.columns.get("triggers_14d")
+    return bins(column.values if column is not None else np.zeros(len(t)), ACTIVITY_EDGES)
+
+
+def _by_day(user: IntArray, day: IntArray, amount: FloatArray, shape: tuple[int, int]) -> FloatArray:
+    return np.bincount(user * shape[1] + day, amount, minlength=shape[0] * shape[1]).reshape(shape)
+
+
+def _pairs(user: IntArray, reward: FloatArray) -> tuple[IntArray, IntArray]:
+    """Positions of every two interests of one user, the earlier and the later contact, ordered by the earlier."""
+    liked = np.flatnonzero(reward > 0)
+    last = np.searchsorted(user[liked], user[liked], side="right")
+    later = last - np.arange(len(liked)) - 1
+    first = np.repeat(np.arange(len(liked)), later)
+    offset = np.arange(len(first)) - np.repeat(np.cumsum(later) - later, later)
+    return liked[first], liked[first + 1 + offset]
+
+
+def _given_first(
+    t: Timeline, when_free: FloatArray, blocked: BoolArray, contact: IntArray, first: IntArray, second: IntArray
+) -> FloatArray:
+    """q(second | contact at first), shape (p,), for pairs of logged contacts of one user."""
+    early, late = contact[first], contact[second]
+    end = t.user_start[1:][t.user_of_row[early]]
+    free = free_after_contact(end, t.time, when_free[:, 1:].sum(axis=1), blocked, t.cap.seconds, early, late)
+    return np.asarray(free * when_free[late, t.action[late]])

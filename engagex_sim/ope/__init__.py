@@ -1,0 +1,1 @@
+"""Off-policy estimators, intervals and verdicts: pure functions of arrays."""

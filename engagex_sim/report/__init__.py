@@ -1,0 +1,1 @@
+"""The answer as sentences, figures, one page and files."""

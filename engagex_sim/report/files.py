@@ -1,0 +1,109 @@
+"""The files of a run: all of them or none."""
+
+import json
+import os
+import platform
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from engagex_sim.errors import InputError
+from engagex_sim.report.gallery import draw_pictures
+from engagex_sim.report.page import render_report
+from engagex_sim.report.tables import csv_text
+from engagex_sim.result import Result
+
+VERSIONED = (
+    "engagex-sim",
+    "duckdb",
+    "imbalanced-learn",
+    "matplotlib",
+    "numba",
+    "numpy",
+    "pandas",
+    "scikit-learn",
+    "scipy",
+    "xgboost",
+)
+
+
+def check_new(directory: Path) -> None:
+    """Raise `InputError` where something has that name already; worth calling before a long run."""
+    if os.path.lexists(directory):
+        raise InputError(f"{directory} exists already; name a new directory with --out, nothing is overwritten.")
+
+
+def write_result(result: Result, directory: Path, command: str) -> None:
+    """Write every file of a run into the new `directory`: all of them, or none and no directory.
+
+    `command` is the line that repeats the run; it is printed in the report and kept in config.toml. The files hold
+    no time of writing: the same result and command give the same bytes.
+
+    Raises `InputError` where `directory` exists or cannot be made.
+    """
+    check_new(directory)
+    partial = directory.parent / f".{directory.name}.{os.getpid()}.partial"
+    try:
+        partial.mkdir(parents=True)
+    except OSError as error:
+        raise InputError(f"{directory} cannot be made: {error.strerror}; name another one with --out.") from error
+    try:
+        _write_files(result, partial, command)
+        check_new(directory)  # a rename would silently replace an empty directory that appeared meanwhile
+        partial.rename(directory)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+
+
+def _write_files(result: Result, directory: Path, command: str) -> None:
+    tables = {
+        "summary": result.summary,
+        "curves": result.curves,
+        "model_metrics": result.model_metrics,
+        "feature_importance": result.feature_importance,
+    }
+    for name, table in tables.items():
+        _write_text(directory / f"{name}.csv", csv_text(table))
+    if result.quality is not None:
+        _write_text(directory / "rejected_rows.csv", csv_text(result.quality.rejected))
+        quality = json.dumps(result.quality.as_dict(), indent=2, ensure_ascii=False)
+        _write_text(directory / "data_quality.json", quality + "\n")
+    _write_text(directory / "config.toml", tomli_w.dumps(_config(result, command)))
+    pictures = draw_pictures(result)
+    for picture in pictures.values():
+        (directory / picture.file).write_bytes(picture.png)
+    _write_text(directory / "report.html", render_report(result, pictures, command))
+
+
+def _write_text(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8", newline="\n")
+
+
+def _config(result: Result, command: str) -> dict[str, Any]:
+    """What is needed to repeat the run, seed and versions included."""
+    settings = result.settings.model_dump() | {"burn_in_days": result.settings.burn_in}
+    return {
+        "command": command,
+        "policies": [str(name) for name in result.summary["policy"].unique()],
+        "settings": settings,
+        "log": _without_none(asdict(result.facts)),
+        "versions": {"python": platform.python_version(), **{name: _version(name) for name in VERSIONED}},
+    }
+
+
+def _version(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def _without_none(entries: Mapping[str, Any]) -> dict[str, Any]:
+    """TOML has no null: an absent key says it."""
+    return {name: value for name, value in entries.items() if value is not None}

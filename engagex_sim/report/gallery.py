@@ -1,0 +1,162 @@
+"""All pictures of a report as PNG bytes, each with a caption and a text for those who cannot see it."""
+
+import io
+import math
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import matplotlib as mpl
+
+from engagex_sim.ope.verdict import UNANSWERABLE
+from engagex_sim.report import diagnostics, figures, style
+from engagex_sim.report.answers import Answer, answers, estimate_of
+from engagex_sim.report.formats import count, number, percent, percent_range
+from engagex_sim.result import CURRENT, HEADLINE, PRIMARY, Result
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One figure, ready to be written and to be shown."""
+
+    file: str
+    png: bytes
+    width: int  # CSS pixels; the PNG has twice as many
+    alt: str
+    caption: str
+
+
+def draw_pictures(result: Result) -> dict[str, Picture]:
+    """The pictures by name, those without data left out. The same result gives the same bytes."""
+    wanted: list[tuple[str, bool, Callable[[Result], Figure], str, str]] = [
+        (
+            "cumulative_interests",
+            not result.curves.empty,
+            figures.cumulative_interest_figure,
+            _curve_alt(result),
+            "Interests per 1,000 users, added up from the start of the evaluation period. A band holds the whole curve"
+            " of its strategy in 95 % of logs like this one.",
+        ),
+        ("lift", not result.summary.empty, figures.lift_figure, _lift_alt(result), _LIFT_CAPTION),
+        ("estimators", not result.summary.empty, figures.estimators_figure, _ESTIMATORS_ALT, estimators_text(result)),
+        ("weights", bool(result.weights), diagnostics.weights_figure, _weights_alt(result), _WEIGHTS_CAPTION),
+        (
+            "contacts_per_day",
+            not result.calibration.empty,
+            diagnostics.calibration_figure,
+            "Contacts per day in the log and as expected by the model of the current strategy.",
+            "If the model of the current strategy did not reproduce its contacts, no weight could be trusted.",
+        ),
+        (
+            "reliability",
+            not result.reliability.empty,
+            diagnostics.reliability_figure,
+            "Observed share against predicted probability in groups of held-out users, one panel per model.",
+            "Points on the diagonal mean that a predicted 5 % happens 5 % of the time, for users that the model has"
+            " not seen.",
+        ),
+        (
+            "feature_importance",
+            not result.feature_importance.empty,
+            diagnostics.importance_figure,
+            "Share of each model's gain by feature.",
+            "What the models look at. Importance is not a cause: changing such a feature need not change interest.",
+        ),
+    ]
+    return {
+        name: Picture(f"{name}.png", *_drawn(build, result), alt, caption)
+        for name, there, build, alt, caption in wanted
+        if there
+    }
+
+
+def _drawn(build: Callable[[Result], "Figure"], result: Result) -> tuple[bytes, int]:
+    """PNG bytes and width in CSS pixels, whatever the reader's own matplotlib settings are."""
+    with mpl.rc_context(), warnings.catch_warnings():
+        mpl.rcdefaults()
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font", category=UserWarning)
+        figure = build(result)
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", dpi=style.DPI, metadata={"Software": None})  # no version: same bytes
+    return buffer.getvalue(), round(figure.get_size_inches()[0] * style.DPI / 2)
+
+
+def estimators_text(result: Result) -> str:
+    """Why the simplest estimator is not the headline, in plain words and with this log's own numbers."""
+    days = f"{result.facts.cap_days:g} days"
+    if result.facts.cap_days == 0 or not result.facts.contact_is_a_choice:
+        return (
+            "No contact forbids another one here, so weighing each decision alone (_step) and weighing with the"
+            f" contact probabilities (_cap) are the same. The headline is {HEADLINE}."
+        )
+    text = (
+        f"Why ips_step is not the headline: a contact blocks the next {days}. The top group (_step) weighs each"
+        " decision alone, at the moments at which the current strategy happened to be free. Another strategy would"
+        " have used its contacts earlier or later and would not have been free at many of these moments, so the top"
+        " group can credit it with contacts that the cap forbids."
+    )
+    gaps = _gaps(result)
+    if gaps:
+        policy, step, cap = max(gaps, key=lambda gap: abs(gap[1] - gap[2]))
+        ours, theirs = percent(cap, signed=True), percent(step, signed=True)
+        text += f" Here ips_step says {theirs} for {policy}, {HEADLINE} {ours}."
+    return text + (
+        " The middle group (_traj) multiplies the weights of a user's whole history: right on average, but noisy. The"
+        " bottom group (_cap) works out how likely a strategy is to be free, and to contact, at each moment."
+        f" The headline, {HEADLINE}, is a model's prediction corrected by what was logged."
+    )
+
+
+def _gaps(result: Result) -> list[tuple[str, float, float]]:
+    """Relative lift by `ips_step` and by the headline for every policy that has both."""
+    rows = result.summary[(result.summary["metric"] == PRIMARY) & (result.summary["estimator"] == "ips_step")]
+    step = {str(row["policy"]): row for row in rows.to_dict("records")}
+    gaps = []
+    for answer in answers(result):
+        if answer.policy in step and not answer.is_reference:
+            row = {str(name): value for name, value in step[answer.policy].items()}
+            gaps.append((answer.policy, estimate_of(row, answer.primary.current).change, answer.primary.change))
+    return [gap for gap in gaps if math.isfinite(gap[1]) and math.isfinite(gap[2])]
+
+
+_LIFT_CAPTION = (
+    "Change in interests per user against the current strategy, on the same users. The intervals hold for all"
+    " strategies at once: in 95 % of logs like this one none of them misses."
+)
+_ESTIMATORS_ALT = "Estimates of the lift by every estimator, one panel per strategy, grouped by the kind of weights."
+_WEIGHTS_CAPTION = (
+    "A logged contact that a strategy would make more often than the current one counts more, one that it would make"
+    " less often counts less. The effective sample size (ESS) is the number of contacts that would be as informative"
+    " if all counted the same."
+)
+
+
+def _curve_alt(result: Result) -> str:
+    ends = result.curves.sort_values("day").groupby("policy", sort=False)["cumulative_interests_per_1000"].last()
+    return "Cumulative interests per 1,000 users at the end: " + ", ".join(
+        f"{policy} {number(float(value))}" for policy, value in ends.items()
+    )
+
+
+def _lift_alt(result: Result) -> str:
+    asked = [answer for answer in answers(result) if not answer.is_reference]
+    return "Lift of interests per user: " + "; ".join(_lift_words(answer) for answer in asked)
+
+
+def _lift_words(answer: Answer) -> str:
+    estimate = answer.primary
+    if estimate.verdict == UNANSWERABLE:
+        return f"{answer.policy} {UNANSWERABLE}"
+    interval = percent_range(estimate.change_low, estimate.change_high)
+    return f"{answer.policy} {percent(estimate.change, signed=True)} ({interval}), {estimate.verdict}"
+
+
+def _weights_alt(result: Result) -> str:
+    found = [answer for answer in answers(result) if answer.policy in result.weights and answer.policy != CURRENT]
+    return "Distribution of importance weights. Effective sample size: " + ", ".join(
+        f"{answer.policy} {count(answer.primary.ess)}" for answer in found
+    )

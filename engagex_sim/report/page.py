@@ -1,0 +1,249 @@
+"""The report: one self-contained HTML page for readers who have never heard of importance weights."""
+
+import base64
+import math
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from engagex_sim.log import FileQuality
+from engagex_sim.ope.verdict import UNANSWERABLE
+from engagex_sim.report import sentences, style
+from engagex_sim.report.answers import CONTACTS, INTERESTED, NEVER, PROFIT, Answer, Estimate, answers, estimate_of
+from engagex_sim.report.formats import UNDEFINED, count, number, number_range, percent, percent_range
+from engagex_sim.report.gallery import Picture
+from engagex_sim.result import HEADLINE, ON_POLICY, PRIMARY, Result
+
+METRIC_NAMES = {
+    "n": "rows",
+    "roc_auc": "ROC AUC",
+    "pr_auc": "PR AUC",
+    "f1": "F1",
+    "brier": "Brier score",
+    "log_loss": "log loss",
+    "calibration_slope": "calibration slope",
+}
+VISIBLE_WEIGHT_SHARE = 0.02  # of all weight on one contact, from which on the page names it
+MARKS = {"better": "up", "worse": "down", "no difference shown": "level", UNANSWERABLE: "refused"}
+
+
+def render_report(result: Result, pictures: Mapping[str, Picture], command: str) -> str:
+    """The page as HTML text with the pictures inside; every text that comes from data is escaped.
+
+    `pictures` as `draw_pictures` gives them; those that are missing are left out. `command` repeats the run.
+    """
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["nbsp"] = _unbroken
+    found = answers(result)
+    return environment.get_template("report.html").render(
+        headline=sentences.headline_sentence(result),
+        sentences=sentences.policy_sentences(result),
+        economics=sentences.economics_sentences(result),
+        rows=_answer_rows(result, found),
+        has_truth=any(not math.isnan(answer.primary.truth) for answer in found),
+        certainty=[_certainty(answer, result) for answer in found if not answer.is_reference],
+        facts=result.facts,
+        population=_population(result),
+        notes=result.notes,
+        pictures={name: _embedded(picture) for name, picture in pictures.items()},
+        quality_files=_quality_files(result),
+        quality=result.quality,
+        model_metrics=_plain_table(result.model_metrics),
+        estimators=_estimator_table(result, found),
+        settings=_settings(result),
+        value=f"{result.settings.value:g}",
+        cost=f"{result.settings.cost:g}",
+        cap_days=f"{result.facts.cap_days:g}",
+        command=command,
+    )
+
+
+def _unbroken(text: str) -> str:
+    """Keeps a number and its percent sign on one line."""
+    return text.replace(" %", "\u00a0%")
+
+
+def _embedded(picture: Picture) -> dict[str, Any]:
+    source = "data:image/png;base64," + base64.b64encode(picture.png).decode("ascii")
+    return {"source": source, "width": picture.width, "alt": picture.alt, "caption": picture.caption}
+
+
+def _answer_rows(result: Result, found: list[Answer]) -> list[dict[str, Any]]:
+    """The first table: one row per policy. What cannot be answered shows no number that depends on rewards."""
+    colours = style.policy_colours(result)
+    return [
+        {
+            "policy": answer.policy,
+            "colour": colours[answer.policy],
+            "contacts": number(1000 * answer[CONTACTS].value),
+            "contacts_change": "" if answer.is_current else percent(answer[CONTACTS].change, signed=True),
+            "interests": _told(answer, PRIMARY),
+            "change": _change(answer),
+            "interested": _told(answer, INTERESTED, share=True),
+            "profit": _told(answer, PROFIT)[0],
+            "truth": percent(_true_change(answer.primary), signed=True) if not answer.is_current else "",
+            "verdict": _verdict(answer),
+            "reason": "" if answer.is_reference else answer.primary.reason,
+            "mark": "" if answer.is_current else MARKS.get(answer.primary.verdict, ""),
+        }
+        for answer in found
+    ]
+
+
+def _told(answer: Answer, metric: str, share: bool = False) -> tuple[str, str]:
+    """Value and pointwise 95 % interval as text: per 1,000 users, or as a share of the users."""
+    estimate = answer[metric]
+    if answer.refused or estimate.verdict == UNANSWERABLE or math.isnan(estimate.value):
+        return UNDEFINED, ""
+    value = percent(estimate.value) if share else number(1000 * estimate.value)
+    if math.isnan(estimate.low) or estimate.low == estimate.high:
+        return value, "exact" if estimate.value == 0 else ""
+    if share:
+        return value, f"{percent(estimate.low)} … {percent(estimate.high)}"
+    return value, number_range(1000 * estimate.low, 1000 * estimate.high)
+
+
+def _change(answer: Answer) -> tuple[str, str]:
+    """Relative lift and its simultaneous 95 % interval as text."""
+    estimate = answer.primary
+    if answer.is_current:
+        return "", ""
+    if answer.refused or math.isnan(estimate.change):
+        return UNDEFINED, ""
+    change = percent(estimate.change, signed=True)
+    if answer.policy == NEVER or math.isnan(estimate.change_low):
+        return change, "exact" if answer.policy == NEVER else ""
+    return change, percent_range(estimate.change_low, estimate.change_high)
+
+
+def _verdict(answer: Answer) -> str:
+    if answer.is_current:
+        return "what the log shows"
+    return answer.primary.verdict or "undefined"
+
+
+def _true_change(estimate: Estimate) -> float:
+    return estimate.relative(estimate.truth - estimate.current)
+
+
+def _certainty(answer: Answer, result: Result) -> dict[str, str]:
+    """How much of the log speaks for one policy, in numbers and in words."""
+    estimate, contacts = answer.primary, result.facts.n_contacts
+    if math.isnan(estimate.ess):
+        words = "No logged contact is one that this strategy would make."
+    else:
+        dominant = estimate.max_weight_share > VISIBLE_WEIGHT_SHARE
+        words = f"As informative as {count(estimate.ess)} contacts of its own; " + (
+            f"a single contact carries {percent(estimate.max_weight_share)} of the answer."
+            if dominant
+            else "no single contact decides."
+        )
+    return {
+        "policy": answer.policy,
+        "ess": count(estimate.ess),
+        "share": percent(estimate.ess / contacts) if contacts else UNDEFINED,
+        "largest": percent(estimate.max_weight_share),
+        "words": words,
+    }
+
+
+def _population(result: Result) -> list[tuple[str, str]]:
+    facts = result.facts
+    rate = facts.n_interests / facts.n_contacts if facts.n_contacts else math.nan
+    rows = [
+        ("Users", count(facts.n_users)),
+        ("Log", f"{_day(facts.log_start)} to {_last_day(facts.log_end)}"),
+        ("Evaluation period", f"{_day(facts.evaluation_start)} to {_last_day(facts.log_end)}"),
+        ("Burn-in before it (history only)", f"{result.settings.burn_in:g} days"),
+        ("Decision points in the evaluation period", count(facts.n_decisions)),
+        ("Contacts of the current strategy in it", count(facts.n_contacts)),
+        ("Interests that followed", f"{count(facts.n_interests)} ({percent(rate)} of the contacts)"),
+        ("Kinds of contact", ", ".join(facts.kinds)),
+        ("Contact cap", f"one contact in {facts.cap_days:g} days" if facts.cap_days else "none"),
+        ("Smallest lift that this log could show", f"±{percent(facts.smallest_lift)}"),
+    ]
+    if math.isnan(facts.smallest_lift):
+        rows[-1] = (rows[-1][0], UNDEFINED)
+    return rows
+
+
+def _day(time: datetime) -> str:
+    return f"{time:%Y-%m-%d}" if time == datetime(time.year, time.month, time.day) else f"{time:%Y-%m-%d %H:%M}"
+
+
+def _last_day(end: datetime) -> str:
+    """The last day that an exclusive end leaves inside."""
+    return f"{end - timedelta(microseconds=1):%Y-%m-%d}"
+
+
+def _quality_files(result: Result) -> list[tuple[str, FileQuality]]:
+    quality = result.quality
+    if quality is None:
+        return []
+    files = [("triggers", quality.triggers), ("actions", quality.actions), ("users", quality.users)]
+    return [(name, counts) for name, counts in files if counts is not None]
+
+
+def _plain_table(table: pd.DataFrame) -> dict[str, Any]:
+    """A table for the page: header and rows of (text, whether the column holds numbers)."""
+    names = [METRIC_NAMES.get(str(name), str(name).replace("_", " ")) for name in table.columns]
+    numeric = [pd.api.types.is_numeric_dtype(dtype) for dtype in table.dtypes]
+    rows = [list(zip(map(_cell, row), numeric, strict=True)) for row in table.itertuples(index=False)]
+    return {"header": list(zip(names, numeric, strict=True)), "rows": rows}
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    if value is None or pd.isna(value):
+        return UNDEFINED
+    return number(float(value)) if isinstance(value, float) else count(float(value))
+
+
+def _estimator_table(result: Result, found: list[Answer]) -> dict[str, Any]:
+    """Relative lift of interests per user by estimator (rows) and policy (columns)."""
+    asked = [answer for answer in found if not answer.is_reference]
+    rows = result.summary[(result.summary["metric"] == PRIMARY) & (result.summary["estimator"] != ON_POLICY)]
+    current = {answer.policy: answer.primary.current for answer in asked}
+    told: dict[str, dict[str, tuple[str, str]]] = {}
+    for row in rows.to_dict("records"):
+        policy = str(row["policy"])
+        if policy in current:
+            estimate = estimate_of({str(name): value for name, value in row.items()}, current[policy])
+            interval = percent_range(estimate.change_low, estimate.change_high)
+            told.setdefault(str(row["estimator"]), {})[policy] = (
+                percent(estimate.change, signed=True),
+                "" if math.isnan(estimate.change_low) else interval,
+            )
+    return {
+        "policies": [answer.policy + (" (not answered)" if answer.refused else "") for answer in asked],
+        "rows": [
+            {
+                "estimator": estimator,
+                "headline": estimator == HEADLINE,
+                "cells": [cells.get(answer.policy, (UNDEFINED, "")) for answer in asked],
+            }
+            for estimator, cells in told.items()
+        ],
+    }
+
+
+def _settings(result: Result) -> list[tuple[str, str]]:
+    dumped = result.settings.model_dump() | {"burn_in_days": result.settings.burn_in}
+    return [(name.replace("_", " "), _setting(value)) for name, value in dumped.items()]
+
+
+def _setting(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{ours} = {theirs}" for ours, theirs in value.items()) or "as in the files"
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,113 @@
+"""`baseline_vs_xgb`, `compare` and every other experiment that evaluates policies on a log or in a world."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from engagex_sim.errors import InputError
+from engagex_sim.evaluation import Prepared, evaluate_prepared, prepare
+from engagex_sim.log import Log, read_log
+from engagex_sim.policy import Policy, checked_probabilities, policy_name
+from engagex_sim.report.files import write_result
+from engagex_sim.report.sentences import economics_sentences, headline_sentence, policy_sentences
+from engagex_sim.settings import Settings
+from engagex_sim.worlds import WORLDS, World, frames
+from experiments.inputs import Files, Options, files_from, output_directory, settings_from
+from experiments.plugins import load_policies
+from experiments.registry import EVALUATIONS, Evaluation
+from experiments.terminal import Terminal, result_table
+from experiments.wording import plan
+from policies import Never
+
+TRIAL_ROWS = 1_000
+
+
+def evaluate_policies(name: str, options: Options, command: str) -> None:
+    """Run the experiment `name`: read, evaluate, write the files, and show the answer.
+
+    What can be refused is refused before anything slow begins. Raises `InputError`.
+    """
+    experiment = EVALUATIONS[name]
+    settings = settings_from(_small(options, experiment) if options["small"] else options, Settings)
+    directory = output_directory(options["out"], name)
+    policies = load_policies(_specs(name, options, experiment))
+    files = files_from(options)
+    terminal = Terminal(options["quiet"])
+    terminal.warn_of_compilation()
+    with terminal.progress() as progress:
+        progress("reading the log")
+        source = _from_files(files, settings) if files else _from_world(options, experiment, settings)
+        progress("computing features")
+        prepared = prepare(source.log, settings, source.world)
+    if options["policies"] is None and not prepared.facts.contact_is_a_choice:
+        policies = [policy for policy in policies if not isinstance(policy, Never)]  # nobody can be left alone
+    names = [policy_name(policy) for policy in policies]
+    terminal.say(plan(source.name, names, prepared.quality, prepared.facts, settings))
+    for note in prepared.notes:
+        terminal.say(note)
+    _try_out(policies, prepared)
+    world = source.world if source.world and _truth_is_known(source.world, settings) else None
+    if world is not source.world:
+        terminal.say("True values are not shown: they are known for the world's own cap and decision points only.")
+    with terminal.progress() as progress:
+        result = evaluate_prepared(prepared, policies, settings, world, progress)
+        progress("writing the report")
+        write_result(result, directory, command)
+    terminal.show(result_table(result))
+    for sentence in [headline_sentence(result), *policy_sentences(result), *economics_sentences(result)]:
+        terminal.say(sentence)
+    terminal.say(f"Report: {directory / 'report.html'}")
+
+
+@dataclass(frozen=True)
+class Source:
+    """A log and where it comes from."""
+
+    log: Log
+    name: str
+    world: World | None
+
+
+def _from_files(files: Files, settings: Settings) -> Source:
+    log = read_log(files.triggers, files.actions, files.users, settings, threads=settings.threads)
+    return Source(log, f"{files.triggers.name} and {files.actions.name}", None)
+
+
+def _from_world(options: Options, experiment: Evaluation, settings: Settings) -> Source:
+    world = WORLDS[experiment.world]
+    n_users = experiment.small.n_users if options["small"] else experiment.n_users
+    triggers, actions = frames(world, n_users, settings.seed)
+    log = read_log(triggers, actions, None, settings, threads=settings.threads)
+    return Source(log, f"the synthetic world {world.name} ({world.summary})", world)
+
+
+def _small(options: Options, experiment: Evaluation) -> Options:
+    """The options with the quick variant's numbers where none are given."""
+    quick = {"folds": experiment.small.folds, "n_boot": experiment.small.n_boot}
+    return {**options, **{name: number for name, number in quick.items() if options[name] is None}}
+
+
+def _specs(name: str, options: Options, experiment: Evaluation) -> Sequence[str]:
+    if options["policies"] is None and not experiment.policies:
+        raise InputError(
+            f"{name} needs --policies: names, path/to/file.py:Class or package.module:Class, separated by commas."
+        )
+    if options["policies"] is None:
+        return experiment.policies
+    return [spec.strip() for spec in options["policies"].split(",") if spec.strip()]
+
+
+def _truth_is_known(world: World, settings: Settings) -> bool:
+    """Whether the evaluation asks what the world's truth answers: same cap, same start, every trigger a chance."""
+    cap = world.cap.days
+    return (
+        (settings.cap_days, settings.burn_in, settings.start) == (cap, cap, "logged")
+        and settings.triggers_are != "contacts"
+        and settings.decision_points != "day"
+    )
+
+
+def _try_out(policies: Sequence[Policy], prepared: Prepared) -> None:
+    """Ask the policies that need no training about a few rows, so that a fault shows in seconds."""
+    for policy in policies:
+        if not hasattr(policy, "fit"):
+            checked_probabilities(policy, prepared.evaluation.context(slice(0, TRIAL_ROWS)))

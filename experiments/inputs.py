@@ -1,0 +1,79 @@
+"""From the command line's options to settings and a log."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import chain, count
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from engagex_sim.errors import InputError
+from engagex_sim.settings import LogSettings
+
+Options = Mapping[str, Any]
+AnySettings = TypeVar("AnySettings", bound=LogSettings)
+
+
+def settings_from(options: Options, model: type[AnySettings]) -> AnySettings:
+    """The options that are fields of `model`, validated; those not given (None) keep its defaults.
+
+    Raises `InputError` that names the option.
+    """
+    given = {name: options[name] for name in model.model_fields if options.get(name) is not None}
+    if "columns" in given:
+        given["columns"] = column_names(given["columns"])
+    try:
+        return model(**given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        wish = first["msg"].removeprefix("Input ").removeprefix("Value ")
+        raise InputError(f"--{str(first['loc'][0]).replace('_', '-')} {wish}, not {first['input']!r}.") from error
+
+
+def column_names(text: str) -> dict[str, str]:
+    """{our name: the file's name} from "guid=user_id,date=ts"."""
+    names: dict[str, str] = {}
+    for pair in text.split(","):
+        ours, equals, yours = (part.strip() for part in pair.partition("="))
+        if not (ours and equals and yours) or ours in names:
+            raise InputError(
+                f"--columns is a list of ours=yours, each of ours once, as in guid=user_id,date=ts, not {text!r}."
+            )
+        names[ours] = yours
+    return names
+
+
+@dataclass(frozen=True)
+class Files:
+    """The log's files."""
+
+    triggers: Path
+    actions: Path
+    users: Path | None
+
+
+def files_from(options: Options) -> Files | None:
+    """The log's files, None where none is given. Raises `InputError` where one of the two is missing."""
+    triggers, actions = options["triggers"], options["actions"]
+    if triggers is None and actions is None:
+        alone = next((name for name in ("users", "columns") if options[name] is not None), None)
+        if alone is None:
+            return None
+        raise InputError(f"--{alone} belongs to a log of your own: give --triggers and --actions too.")
+    if triggers is None or actions is None:
+        missing, given = ("triggers", "actions") if triggers is None else ("actions", "triggers")
+        raise InputError(f"--{missing} is missing: a log is two files, and only --{given} is given.")
+    return Files(triggers, actions, options["users"])
+
+
+def output_directory(out: Path | None, name: str) -> Path:
+    """`--out`, which must not exist yet, since results are never mixed with older ones; else runs/NAME-<time>."""
+    if out is None:
+        first = Path("runs", f"{name}-{datetime.now():%Y%m%d-%H%M%S}")
+        later = (Path(f"{first}-{number}") for number in count(2))  # runs that start in the same second
+        return next(path for path in chain([first], later) if not path.exists())
+    if out.exists():
+        raise InputError(f"--out {out} exists already; give a new directory or delete it.")
+    return out

@@ -1,0 +1,98 @@
+"""`make_world`: a synthetic log as files, with the truth beside them."""
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from engagex_sim.errors import InputError
+from engagex_sim.result import CURRENT
+from engagex_sim.worlds import WORLDS, World, frames, true_value
+from experiments.inputs import output_directory
+from experiments.terminal import Progress, Terminal
+from experiments.whole import written_whole
+from policies import REGISTRY
+
+CHUNK = 20_000  # users made and written at a time, so that a large log needs no more memory than a small one
+PROBE = 2_000  # users from whom triggers per user are measured
+
+
+def write_world(
+    name: str, n_users: int | None, n_triggers: int | None, out: Path | None, seed: int, quiet: bool
+) -> None:
+    """Write `triggers.csv`, `actions.csv` and `truth.json`, all or nothing, and say where they are."""
+    if name not in WORLDS:
+        raise InputError(f"There is no world {name!r}; there are: {', '.join(WORLDS)}.")
+    if n_users is not None and n_triggers is not None:
+        raise InputError("--n-users and --n-triggers are two ways to give the size; give one of them.")
+    if min(n_users or 1, n_triggers or 1) < 1 or seed < 0:
+        raise InputError("--n-users and --n-triggers are at least 1, and --seed at least 0.")
+    directory = output_directory(out, "make_world")
+    world = WORLDS[name]
+    terminal = Terminal(quiet)
+    with terminal.progress() as progress, written_whole(directory) as folder:
+        users = n_users if n_triggers is None else _users_for(world, n_triggers)
+        rows = _write_log(world, users or 20_000, seed, folder, progress)
+        progress("computing the truth")
+        truth = _truth(world, users or 20_000, seed)
+        (folder / "truth.json").write_text(json.dumps(truth, indent=2) + "\n", encoding="utf-8")
+    terminal.say(
+        f"{name} ({world.summary}): {rows['triggers']:,} triggers and {rows['actions']:,} contacts of"
+        f" {users or 20_000:,} users are in {directory}, with the true values of some policies in truth.json."
+    )
+
+
+def _users_for(world: World, n_triggers: int) -> int:
+    """How many users make about `n_triggers` triggers."""
+    triggers, _ = frames(world, PROBE, 0)
+    return max(1, round(n_triggers * PROBE / len(triggers)))
+
+
+def _write_log(world: World, n_users: int, seed: int, folder: Path, progress: Progress) -> dict[str, int]:
+    """Write both files, chunk by chunk, and count their rows."""
+    rows = {"triggers": 0, "actions": 0}
+    for done, triggers, actions in _chunks(world, n_users, seed):
+        for file, table in (("triggers", triggers), ("actions", actions)):
+            first = rows[file] == 0
+            table.to_csv(folder / f"{file}.csv", mode="w" if first else "a", header=first, index=False)
+            rows[file] += len(table)
+        progress(f"written: {done:,} of {n_users:,} users")
+    return rows
+
+
+def _chunks(world: World, n_users: int, seed: int) -> Iterator[tuple[int, pd.DataFrame, pd.DataFrame]]:
+    """Users done so far and the next tables; the first chunk is the world that an experiment makes from `seed`."""
+    seeds = [seed, *np.random.SeedSequence(seed).generate_state(math.ceil(n_users / CHUNK) - 1, np.uint64)]
+    for i, chunk_seed in enumerate(seeds):
+        first = i * CHUNK
+        size = min(CHUNK, n_users - first)
+        yield (first + size, *frames(world, size, int(chunk_seed)))
+
+
+def _truth(world: World, n_users: int, seed: int) -> dict[str, Any]:
+    """Values that a perfect evaluation would find, for the world's own strategy and the policies that need no log."""
+    known = {CURRENT: world.logging} | {
+        name: policy() for name, policy in REGISTRY.items() if not hasattr(policy, "fit")
+    }
+    truths = {name: true_value(world, policy) for name, policy in known.items()}
+    return {
+        "world": world.name,
+        "summary": world.summary,
+        "n_users": n_users,
+        "seed": seed,
+        "cap_days": world.cap.days,
+        "days": world.days,
+        "days_before_the_log": world.days_before,
+        "evaluation": "from the end of the burn-in (one cap length) to the log's end, per user of a fresh population",
+        "population": truths[CURRENT].n_users,
+        "policies": {name: _defined(truth.metrics) for name, truth in truths.items()},
+    }
+
+
+def _defined(metrics: Mapping[str, float]) -> dict[str, float | None]:
+    """JSON has no NaN: what is undefined is null."""
+    return {name: None if math.isnan(value) else value for name, value in metrics.items()}

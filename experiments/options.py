@@ -1,0 +1,126 @@
+"""The options that several commands share, as types for typer."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+_LOG, _POINTS, _STUDY, _RUN = "The log", "Decision points and the cap", "The evaluation", "The run"
+
+Triggers = Annotated[Path | None, typer.Option(help="What users did: guid, date, trigger, type.", rich_help_panel=_LOG)]
+Actions = Annotated[Path | None, typer.Option(help="Whom you contacted: guid, date, result.", rich_help_panel=_LOG)]
+Users = Annotated[Path | None, typer.Option(help="All users and their attributes: guid, ...", rich_help_panel=_LOG)]
+Columns = Annotated[
+    str | None,
+    typer.Option(
+        metavar="OURS=YOURS,...", help="Your names of columns: guid=user_id,date=ts.", rich_help_panel=_LOG
+    ),
+]
+AllowRejected = Annotated[
+    float, typer.Option(metavar="SHARE", help="Rows that may be unusable.", rich_help_panel=_LOG)
+]
+AllowOrphans = Annotated[
+    float, typer.Option(metavar="SHARE", help="Actions that may belong to no trigger.", rich_help_panel=_LOG)
+]
+MatchWindowHours = Annotated[
+    float,
+    typer.Option(
+        metavar="HOURS", help="An action belongs to the latest trigger this long before it.", rich_help_panel=_LOG
+    ),
+]
+TriggersAre = Annotated[
+    str,
+    typer.Option(
+        metavar="WORD",
+        help="A chance to contact, or a contact made: auto, opportunities or contacts.",
+        rich_help_panel=_POINTS,
+    ),
+]
+DecisionPoints = Annotated[
+    str,
+    typer.Option(metavar="WORD", help="When a strategy decides: auto, trigger or day.", rich_help_panel=_POINTS),
+]
+CapDays = Annotated[
+    float,
+    typer.Option(
+        metavar="DAYS", help="At most one contact per user in so many days; 0: no cap.", rich_help_panel=_POINTS
+    ),
+]
+BurnInDays = Annotated[
+    float | None,
+    typer.Option(
+        metavar="DAYS",
+        help="First days of the log that only tell who is blocked.",
+        show_default="the cap",
+        rich_help_panel=_POINTS,
+    ),
+]
+Start = Annotated[
+    str,
+    typer.Option(
+        metavar="WORD",
+        help="logged, or free: the strategy began with the log, so nobody is blocked.",
+        rich_help_panel=_POINTS,
+    ),
+]
+Policies = Annotated[
+    str | None,
+    typer.Option(
+        metavar="A,B,FILE.py:CLASS",
+        help="Names, path/to/file.py:Class or package.module:Class.",
+        rich_help_panel=_STUDY,
+    ),
+]
+Folds = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        help="Users are split: learn on the others, evaluate on these.",
+        show_default="5",
+        rich_help_panel=_STUDY,
+    ),
+]
+Value = Annotated[float, typer.Option(metavar="X", help="What an interest earns.", rich_help_panel=_STUDY)]
+Cost = Annotated[float, typer.Option(metavar="X", help="What a contact costs.", rich_help_panel=_STUDY)]
+Imbalance = Annotated[
+    str,
+    typer.Option(
+        metavar="WORD",
+        help="What the reward model does about few interests: none, scale_pos_weight, smote or both.",
+        rich_help_panel=_STUDY,
+    ),
+]
+Grid = Annotated[
+    str,
+    typer.Option(metavar="WORD", help="How many reward models are tried: small or full.", rich_help_panel=_STUDY),
+]
+NBoot = Annotated[
+    int | None,
+    typer.Option(metavar="N", help="Bootstrap replicates.", show_default="1000", rich_help_panel=_STUDY),
+]
+OutOfRun = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR",
+        help="Where the results go; must not exist.",
+        show_default="runs/NAME-<time>",
+        rich_help_panel=_RUN,
+    ),
+]
+Seed = Annotated[int, typer.Option(metavar="N", help="The same seed gives the same files.", rich_help_panel=_RUN)]
+Threads = Annotated[
+    int, typer.Option(metavar="N", help="Threads to use.", show_default="all cores", rich_help_panel=_RUN)
+]
+SmallVariant = Annotated[
+    bool, typer.Option("--small", help="Quick: few synthetic users, folds, replicates.", rich_help_panel=_RUN)
+]
+Quiet = Annotated[bool, typer.Option("--quiet", help="No progress display.", rich_help_panel=_RUN)]

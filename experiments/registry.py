@@ -1,0 +1,44 @@
+"""The experiments as data: what each is for, and what it runs on when nothing is said."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+POLICIES = ("never", "first_chance", "uniform", "random_matched", "xgb_greedy", "xgb_profit")  # the built-in ones
+WORLDS = ("visits", "null")
+
+
+@dataclass(frozen=True)
+class Small:
+    """The quick variant (`--small`): fewer synthetic users, folds and bootstrap replicates."""
+
+    n_users: int = 2_000
+    folds: int = 2
+    n_boot: int = 200
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """An experiment that evaluates policies."""
+
+    summary: str
+    policies: tuple[str, ...] = ()  # where --policies is not given; empty: it must be
+    world: str = "visits"  # where no files are given
+    n_users: int = 20_000  # of that world
+    small: Small = Small()
+
+
+EVALUATIONS: Mapping[str, Evaluation] = {
+    "baseline_vs_xgb": Evaluation(
+        summary="Would choosing whom and when to contact by predicted interest beat the current strategy?",
+        policies=POLICIES,
+    ),
+    "compare": Evaluation(summary="Compare any policies, your own included, with the current strategy."),
+}
+
+TOOLS: Mapping[str, str] = {
+    "check": "Data quality of a log, and the smallest lift that it could show; no training, seconds.",
+    "make_world": "Write triggers.csv, actions.csv and truth.json of a synthetic world.",
+    "new_policy": "Write a ten-line policy of your own and its contract test.",
+}
+
+SUMMARIES: Mapping[str, str] = {name: experiment.summary for name, experiment in EVALUATIONS.items()} | dict(TOOLS)

@@ -1,0 +1,158 @@
+"""The command line: `python -m experiments.run NAME [OPTIONS]`. Everything heavy is imported by the commands."""
+
+# ruff: noqa: ARG001 — typer reads a command's parameters; its body passes them on together, as `context.params`
+
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from engagex_sim.errors import InputError
+from experiments import options as opt
+from experiments.registry import EVALUATIONS, SUMMARIES, WORLDS
+
+PROGRAM = "python -m experiments.run"
+UsageError: Any = typer.BadParameter.__base__  # typer has had it in two places
+
+app = typer.Typer(
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Would another contact strategy have interested more users than the one you run now?",
+)
+
+
+@app.callback(invoke_without_command=True)
+def list_experiments(context: typer.Context) -> None:
+    """Would another contact strategy have interested more users than the one you run now?"""
+    if context.invoked_subcommand is None:
+        width = max(map(len, SUMMARIES))
+        lines = (f"  {name:{width}}  {summary}" for name, summary in SUMMARIES.items())
+        typer.echo("\n".join([f"{PROGRAM} NAME [OPTIONS], where NAME is one of", *lines]))
+
+
+def evaluate(
+    context: typer.Context,
+    triggers: opt.Triggers = None,
+    actions: opt.Actions = None,
+    users: opt.Users = None,
+    columns: opt.Columns = None,
+    triggers_are: opt.TriggersAre = "auto",
+    decision_points: opt.DecisionPoints = "auto",
+    cap_days: opt.CapDays = 14.0,
+    burn_in_days: opt.BurnInDays = None,
+    start: opt.Start = "logged",
+    match_window_hours: opt.MatchWindowHours = 24.0,
+    allow_rejected: opt.AllowRejected = 0.05,
+    allow_orphans: opt.AllowOrphans = 0.05,
+    policies: opt.Policies = None,
+    folds: opt.Folds = None,
+    value: opt.Value = 5.0,
+    cost: opt.Cost = 1.0,
+    imbalance: opt.Imbalance = "none",
+    grid: opt.Grid = "small",
+    n_boot: opt.NBoot = None,
+    out: opt.OutOfRun = None,
+    seed: opt.Seed = 0,
+    threads: opt.Threads = opt.cores(),  # noqa: B008 — asked once
+    small: opt.SmallVariant = False,
+    quiet: opt.Quiet = False,
+) -> None:
+    """Evaluate the experiment's policies."""
+    from experiments.evaluate_policies import evaluate_policies
+
+    evaluate_policies(str(context.info_name), context.params, str(context.obj))
+
+
+for _name, _experiment in EVALUATIONS.items():
+    app.command(_name, help=_experiment.summary)(evaluate)
+
+
+@app.command("check", help=SUMMARIES["check"])
+def check(
+    context: typer.Context,
+    triggers: opt.Triggers = None,
+    actions: opt.Actions = None,
+    users: opt.Users = None,
+    columns: opt.Columns = None,
+    triggers_are: opt.TriggersAre = "auto",
+    decision_points: opt.DecisionPoints = "auto",
+    cap_days: opt.CapDays = 14.0,
+    burn_in_days: opt.BurnInDays = None,
+    start: opt.Start = "logged",
+    match_window_hours: opt.MatchWindowHours = 24.0,
+    allow_rejected: opt.AllowRejected = 0.05,
+    allow_orphans: opt.AllowOrphans = 0.05,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Also write data_quality.json and rejected_rows.csv; must not exist."),
+    ] = None,
+    threads: opt.Threads = opt.cores(),  # noqa: B008 — asked once
+) -> None:
+    from experiments.check import check_log
+
+    check_log(context.params)
+
+
+@app.command("make_world", help=SUMMARIES["make_world"])
+def make_world(
+    world: Annotated[str, typer.Option(metavar="|".join(WORLDS), help="Which world.")] = "visits",
+    n_users: Annotated[int | None, typer.Option(metavar="N", help="How many users.", show_default="20000")] = None,
+    n_triggers: Annotated[int | None, typer.Option(metavar="N", help="Instead: about how many triggers.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Must not exist.", show_default="runs/make_world-<time>")
+    ] = None,
+    seed: Annotated[int, typer.Option(metavar="N", help="The same seed gives the same files.")] = 0,
+    quiet: opt.Quiet = False,
+) -> None:
+    from experiments.make_world import write_world
+
+    write_world(world, n_users, n_triggers, out, seed, quiet)
+
+
+@app.command("new_policy", help=SUMMARIES["new_policy"])
+def new_policy(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Lower case, as in my_policy.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where the two files go.")] = Path(),
+) -> None:
+    from experiments.new_policy import write_policy
+
+    write_policy(name, out)
+
+
+def recorded(arguments: Sequence[str]) -> str:
+    """The command that repeats a run, without --out: the same run elsewhere leaves the same files."""
+    kept, dropped = [], False
+    for argument in arguments:
+        if not (dropped or argument == "--out" or argument.startswith("--out=")):
+            kept.append(argument)
+        dropped = argument == "--out"
+    return shlex.join([*shlex.split(PROGRAM), *kept])
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return the exit code: 0 done, 2 bad input or settings, 130 interrupted."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        if given and not given[0].startswith("-") and given[0] not in SUMMARIES:
+            raise InputError(f"There is no experiment {given[0]!r}; there are: {', '.join(SUMMARIES)}.")
+        code = app(given, prog_name=PROGRAM, standalone_mode=False, obj=recorded(given))
+    except InputError as error:
+        return _refuse(str(error))
+    except UsageError as error:
+        return _refuse(f"{error.format_message().rstrip('.')}; {error.ctx.command_path} --help lists the options.")
+    except typer.Abort:
+        return 130
+    return int(code or 0)
+
+
+def _refuse(sentence: str) -> int:
+    typer.echo(sentence, err=True)
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

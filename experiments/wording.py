@@ -1,0 +1,49 @@
+"""The sentences with which a run begins: what the log is, what will be done, what it could show."""
+
+import math
+from collections.abc import Sequence
+
+from engagex_sim.log import DataQuality
+from engagex_sim.report.formats import percent
+from engagex_sim.result import Facts
+from engagex_sim.settings import Settings
+
+
+def plan(source: str, policies: Sequence[str], quality: DataQuality, facts: Facts, settings: Settings) -> str:
+    """One paragraph: the question, the size of the log, how it is evaluated and the smallest lift it could show."""
+    return (
+        f"Comparing {listing(policies)} with the current strategy on {source}: {rows(quality)};"
+        f" {period(facts)}. Models and policies learn from {settings.folds - 1} of {settings.folds} groups of users and"
+        f" are evaluated on the one left out, in turn; {settings.n_boot:,} bootstrap replicates. {power(facts)}"
+    )
+
+
+def rows(quality: DataQuality) -> str:
+    """How many rows of each file there are."""
+    counts = {"trigger": quality.triggers, "actions": quality.actions, "users": quality.users}
+    return listing([f"{file.read:,} {name} rows" for name, file in counts.items() if file is not None])
+
+
+def period(facts: Facts) -> str:
+    """Users and decision points of the evaluation, and its days."""
+    last = facts.log_end.date()
+    burn_in = (facts.evaluation_start - facts.log_start).days
+    history = f", after {burn_in} days that give history only" if burn_in else ""
+    days = (last - facts.evaluation_start.date()).days
+    return (
+        f"{facts.n_users:,} users and {facts.n_decisions:,} decision points in {days} days from"
+        f" {facts.evaluation_start:%Y-%m-%d} on{history}"
+    )
+
+
+def power(facts: Facts) -> str:
+    """The smallest lift that the log could show, before any training."""
+    made = f"{facts.n_interests:,} interests from {facts.n_contacts:,} contacts"
+    if math.isnan(facts.smallest_lift):
+        return f"{made}: no lift can be shown with this log."
+    return f"{made}: lifts under ±{percent(facts.smallest_lift)} cannot be shown with this log."
+
+
+def listing(names: Sequence[str]) -> str:
+    """ "a, b and c"."""
+    return " and ".join([part for part in (", ".join(names[:-1]), names[-1]) if part])

@@ -1,0 +1,21 @@
+"""From "contact or not" and "which kind" to the probabilities of every action."""
+
+import numpy as np
+
+from engagex_sim.columns import BoolArray, FloatArray
+
+
+def spread(contact: FloatArray, shares: FloatArray | BoolArray, mask: BoolArray) -> FloatArray:
+    """Action probabilities (n, K + 1): contact with probability `contact`, kinds in the proportions of `shares`.
+
+    `contact` is (n,) in [0, 1]; `shares` is (n, K) or (K,), non-negative, and need not sum to 1; `mask` is (n, K + 1).
+    Shares of masked kinds go to the allowed ones; where all allowed kinds have share 0 they are equally likely.
+    Where no kind is allowed nobody is contacted; where "no contact" is not allowed everybody is.
+    """
+    allowed = mask[:, 1:]
+    weights = allowed * shares
+    weights = np.where(weights.sum(axis=1, keepdims=True) > 0, weights, allowed)
+    totals = weights.sum(axis=1, keepdims=True)
+    contacted = np.where(mask[:, 0], contact, 1.0)[:, None]
+    kinds = contacted * np.divide(weights, totals, out=np.zeros(weights.shape), where=totals > 0)
+    return np.column_stack([np.where(mask[:, 0], np.maximum(1.0 - kinds.sum(axis=1), 0.0), 0.0), kinds])

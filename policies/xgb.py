@@ -1,0 +1,75 @@
+"""Strategies that act on the reward model's prediction."""
+
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+
+from engagex_sim.columns import BoolArray, FloatArray
+from engagex_sim.policy import Context
+from policies.kinds import spread
+from policies.volume import contact_probability, matching_threshold
+
+if TYPE_CHECKING:
+    from engagex_sim.training import Training
+
+DECIMALS = 12  # equal predictions stay equal whichever batch they were computed in
+
+
+def best_kind(predictions: FloatArray, mask: BoolArray) -> tuple[FloatArray, BoolArray]:
+    """The highest predicted interest among allowed kinds (n,), and which kinds have it (n, K).
+
+    `predictions` is (n, K), `mask` (n, K + 1). Where no kind is allowed the prediction is −inf.
+    """
+    allowed = np.where(mask[:, 1:], np.round(predictions, DECIMALS), -np.inf)
+    best = allowed.max(axis=1)
+    return best, allowed == best[:, None]
+
+
+class XgbGreedy:
+    """As many contacts as the current strategy, better chosen: the best kind, above a threshold of predicted interest.
+
+    Learned: `reward_model_`, `threshold_`, and `tie_probability_` of a contact exactly at the threshold, so that the
+    expected number of contacts per user equals the current strategy's even where many predictions are equal.
+    """
+
+    name = "xgb_greedy"
+
+    def fit(self, training: "Training") -> Self:
+        """Take over the reward model and find the threshold."""
+        context = training.timeline.free_context()
+        self.reward_model_ = training.reward_model
+        scores, kinds = best_kind(self.reward_model_.predict(context), context.mask)
+        self.threshold_, self.tie_probability_ = matching_threshold(
+            scores,
+            lambda contact: training.contacts_of(spread(contact, kinds, context.mask)),
+            training.current_contacts_per_user,
+        )
+        return self
+
+    def action_probabilities(self, context: Context) -> FloatArray:
+        """(n, K + 1): all on the best kind above the threshold; kinds with equal predictions are equally likely."""
+        scores, kinds = best_kind(self.reward_model_.predict(context), context.mask)
+        return spread(contact_probability(scores, self.threshold_, self.tie_probability_), kinds, context.mask)
+
+
+class XgbProfit:
+    """Contacts with the best kind wherever the predicted interest is worth more than the contact costs.
+
+    Learned: `reward_model_`, `value_`, `cost_`.
+    """
+
+    name = "xgb_profit"
+
+    def fit(self, training: "Training") -> Self:
+        """Take over the reward model, the value of an interest and the cost of a contact."""
+        self.reward_model_ = training.reward_model
+        self.value_ = training.value
+        self.cost_ = training.cost
+        return self
+
+    def action_probabilities(self, context: Context) -> FloatArray:
+        """(n, K + 1): all on the best kind where value × prediction > cost."""
+        scores, kinds = best_kind(self.reward_model_.predict(context), context.mask)
+        worthwhile = np.isfinite(scores)
+        worthwhile[worthwhile] = self.value_ * scores[worthwhile] > self.cost_
+        return spread(worthwhile.astype(np.float64), kinds, context.mask)
