@@ -77,3 +77,8 @@ def _with_missing_last(categories: TextArray) -> TextArray:
     padded = np.empty(len(categories) + 1, dtype=object)
     padded[:-1] = categories
     return padded
+
+
+def sums_by(position: AnyArray, amount: AnyArray, size: int) -> FloatArray:
+    """Sums of `amount` (n,) by `position` (n,), shape (size,)."""
+    return np.bincount(position, amount, minlength=size).astype(np.float64, copy=False)

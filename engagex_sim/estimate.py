@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from engagex_sim.columns import FloatArray
+from engagex_sim.columns import FloatArray, sums_by
 from engagex_sim.observe import Observed, PolicyTerms
 from engagex_sim.ope.intervals import bootstrap_means
 from engagex_sim.ope.raking import raking_factors
@@ -68,8 +68,8 @@ class _Columns:
             self.columns.append(column)
         return self._position[key]
 
-    def add_all(self, columns: Sequence[FloatArray]) -> list[int]:
-        return [self.add(column) for column in columns]
+    def add_terms(self, terms: Terms | None) -> list[int] | None:
+        return None if terms is None else [self.add(column) for column in terms]
 
 
 def estimate(
@@ -84,7 +84,7 @@ def estimate(
     table = raking_factors(o.contacts_table, o.expected_table) if recalibrate else np.ones_like(o.expected_table)
     factor = table.ravel()[o.cell]
     columns = _Columns()
-    plan: list[list[tuple[list[int], list[int], list[int] | None]]] = []
+    plan: list[list[list[list[int] | None]]] = []  # policy, estimator, metric → positions of B, Q, N, D
     overlaps: list[dict[str, Overlap]] = []
     cap_weights: list[FloatArray] = []
     curves: list[FloatArray] = []
@@ -105,34 +105,27 @@ def estimate(
             own = rows[kind]
             interests = per_user(own.terms(name), rows_user, n_users)
             contacts = per_user(own.terms(name, contacts=True), rows_user, n_users)
-            interested: Terms | None = None
+            at_least_one_interest: Terms | None = None
             if kind == "cap" and name != "dm":
-                interested = interests._replace(base=interests.base - again)
+                at_least_one_interest = interests._replace(base=interests.base - again)
             elif kind == "traj" and name in ("ips", "snips"):
                 once = np.concatenate([o.reward * _first_interest(o), np.zeros(n_users)])
-                interested = per_user(own.terms(name, reward=once), rows_user, n_users)
-            plan[-1].append(
-                (
-                    columns.add_all(interests),
-                    columns.add_all(contacts),
-                    None if interested is None else columns.add_all(interested),
-                )
-            )
+                at_least_one_interest = per_user(own.terms(name, reward=once), rows_user, n_users)
+            plan[-1].append([columns.add_terms(t) for t in (interests, contacts, at_least_one_interest)])
         curves.append(policy.model + _by_day(o, weights["cap"] * (o.reward - o.predicted)))
     curves.append(o.current)
-    of_current = columns.add_all([o.current.sum(axis=1), o.current.sum(axis=1) > 0, o.current_contacts])
+    of_current = [columns.add(c) for c in (o.current.sum(axis=1), o.current_contacts, o.current.sum(axis=1) > 0)]
     n_columns = len(columns.columns)
     matrix = np.column_stack([*columns.columns, *curves])
     replicates = bootstrap_means(matrix, o.user_key, seed, n_boot)
     means = np.concatenate([matrix.mean(axis=0, keepdims=True), replicates])
     values = np.empty((n_boot + 1, len(plan), len(NAMES), len(METRICS)))
+    undefined = np.full(n_boot + 1, np.nan)
     for p, estimators in enumerate(plan):
-        for e, (interests, contacts, interested) in enumerate(estimators):
-            found = np.full(n_boot + 1, np.nan) if interested is None else value(*means[:, interested].T)
-            values[:, p, e] = _metrics(
-                value(*means[:, interests].T), found, value(*means[:, contacts].T), interest_value, contact_cost
-            )
-    current = _metrics(*means[:, of_current].T, interest_value, contact_cost)
+        for e, positions in enumerate(estimators):
+            found = [undefined if own is None else value(*means[:, own].T) for own in positions]
+            values[:, p, e] = _metrics(*found, interest_value=interest_value, contact_cost=contact_cost)
+    current = _metrics(*means[:, of_current].T, interest_value=interest_value, contact_cost=contact_cost)
     curve = np.cumsum(means[:, n_columns:].reshape(n_boot + 1, len(curves), -1), axis=2)
     return Estimates(
         value=values[0],
@@ -185,7 +178,7 @@ def _overlap_of_interests(o: Observed, policy: PolicyTerms, weight: FloatArray, 
     """Per user (n_users,): weighted interests less the weighted chance of at least one; 0 for at most one interest."""
     liked = weight * o.reward
     pair = _possible(ratio(policy.pair_probability, o.pair_logging * factor[o.second]))
-    return np.bincount(o.user, liked - at_least_one(liked, o.first, o.second, pair), minlength=len(o.user_key))
+    return sums_by(o.user, liked - at_least_one(liked, o.first, o.second, pair), len(o.user_key))
 
 
 def _first_interest(o: Observed) -> FloatArray:
@@ -199,11 +192,11 @@ def _first_interest(o: Observed) -> FloatArray:
 
 def _by_day(o: Observed, amount: FloatArray) -> FloatArray:
     days = o.current.shape[1]
-    return np.bincount(o.user * days + o.day, amount, minlength=len(o.user_key) * days).reshape(-1, days)
+    return sums_by(o.user * days + o.day, amount, len(o.user_key) * days).reshape(-1, days)
 
 
 def _metrics(
-    interests: FloatArray, interested: FloatArray, contacts: FloatArray, interest_value: float, contact_cost: float
+    interests: FloatArray, contacts: FloatArray, interested: FloatArray, *, interest_value: float, contact_cost: float
 ) -> FloatArray:
     """The metrics (…, m) in the order of `METRICS`."""
     per_contact = np.divide(interests, contacts, out=np.full(interests.shape, np.nan), where=contacts > 0)

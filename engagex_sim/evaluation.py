@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from engagex_sim.cap import DAY, Cap
+from engagex_sim.columns import sums_by
 from engagex_sim.crossfit import Fitted, cap_is_kept, fit
 from engagex_sim.decision_points import decisions_of
 from engagex_sim.decisions import Decisions
@@ -77,7 +78,7 @@ def prepare_decisions(
         )
     who = np.concatenate([evaluation.user_of_row, evaluation.other_user])
     liked = np.concatenate([evaluation.reward, evaluation.other_reward])
-    interests = np.bincount(who, liked, minlength=evaluation.n_users).astype(np.float64)
+    interests = sums_by(who, liked, evaluation.n_users)
     cap_modelled = cap_is_kept(timeline)
     facts = Facts(
         n_users=evaluation.n_users,
@@ -109,6 +110,8 @@ def evaluate_prepared(
 
     In a world the truth stands beside the estimates: for policies that learn, the mean over the folds' policies.
     """
+    if prepared.quality is None:
+        raise ValueError("a result reports the quality of the log it comes from: use prepare()")
     names = _distinct_names(policies)
     steps = settings.folds + 1 + (world is not None)
     crossfitted = cross_fit(prepared, policies, settings, lambda done: progress("cross-fitting", done, steps))

@@ -34,7 +34,7 @@ def uniforms(key: KeyArray, seed: int, first: int = 0, last: int = 1) -> FloatAr
 
 def fold_of(key: KeyArray, seed: int, folds: int) -> IntArray:
     """The fold of each user, shape (n,), 0 to folds − 1."""
-    return (uniforms(key, seed)[0] * folds).astype(np.int64)
+    return np.asarray(uniforms(key, seed)[0] * folds, dtype=np.int64)
 
 
 def bootstrap_counts(key: KeyArray, seed: int, first: int, last: int) -> FloatArray:

@@ -11,7 +11,7 @@ from typing import Self
 import numpy as np
 
 from engagex_sim.cap import DAY
-from engagex_sim.columns import BoolArray, FloatArray, IntArray, KeyArray
+from engagex_sim.columns import BoolArray, FloatArray, IntArray, KeyArray, sums_by
 from engagex_sim.crossfit import Fitted
 from engagex_sim.errors import InputError
 from engagex_sim.occupancy import contact_probabilities, free_after_contact
@@ -149,7 +149,7 @@ def observe(evaluation: Timeline, fitted: Fitted, days: Days, cap_modelled: bool
         .reshape(shape)
         .astype(float),
         "expected_table": np.stack(
-            [np.bincount(cell, column, minlength=int(np.prod(shape)))[:: shape[2]] for column in logging.T], axis=-1
+            [sums_by(cell, column, int(np.prod(shape)))[:: shape[2]] for column in logging.T], axis=-1
         ).reshape(shape),
         "first": first,
         "second": second,
@@ -194,10 +194,10 @@ def _policy_terms(
         cumulative=cumulative(t.user_start, history_ratio)[contact],
         pair_probability=_given_first(t, when_free, blocked, contact, first, second),
         model=_by_day(user, day, (occupied * predicted).sum(axis=1), (t.n_users, days.count)),
-        expected=np.bincount(user, occupied.sum(axis=1), minlength=t.n_users),
-        one_step_model=np.bincount(user, (here[:, 1:] * predicted).sum(axis=1), minlength=t.n_users),
-        one_step_contacts=np.bincount(user, here[:, 1:].sum(axis=1), minlength=t.n_users),
-        one_step_rest=np.bincount(user, np.where(t.action == 0, one_step, 0.0), minlength=t.n_users),
+        expected=sums_by(user, occupied.sum(axis=1), t.n_users),
+        one_step_model=sums_by(user, (here[:, 1:] * predicted).sum(axis=1), t.n_users),
+        one_step_contacts=sums_by(user, here[:, 1:].sum(axis=1), t.n_users),
+        one_step_rest=sums_by(user, np.where(t.action == 0, one_step, 0.0), t.n_users),
     )
 
 
@@ -246,7 +246,7 @@ def _activity(t: Timeline) -> IntArray:
 
 
 def _by_day(user: IntArray, day: IntArray, amount: FloatArray, shape: tuple[int, int]) -> FloatArray:
-    return np.bincount(user * shape[1] + day, amount, minlength=shape[0] * shape[1]).reshape(shape)
+    return sums_by(user * shape[1] + day, amount, shape[0] * shape[1]).reshape(shape)
 
 
 def _pairs(user: IntArray, reward: FloatArray) -> tuple[IntArray, IntArray]:

@@ -30,6 +30,8 @@ SUMMARY_COLUMNS = (
     "lift_low",
     "lift_high",
     "lift_percent",
+    "lift_percent_low",
+    "lift_percent_high",
     "ess",
     "max_weight_share",
     "n_users",
@@ -69,7 +71,7 @@ class Result:
     reliability: pd.DataFrame  # model, predicted, observed, n: held-out, by bins of predicted probability
     calibration: pd.DataFrame  # day, contacts, expected: the logging policy's contacts per day and the model's
     weights: Mapping[str, FloatArray]  # policy → importance weights at the logged contacts (headline estimator)
-    quality: DataQuality | None  # None where the decision points come from no files
+    quality: DataQuality
     facts: Facts
     notes: tuple[str, ...]  # plain sentences a reader must know; the first are the most important
     settings: Settings

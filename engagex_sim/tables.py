@@ -14,6 +14,7 @@ from engagex_sim.result import CURRENT, HEADLINE, ON_POLICY, SUMMARY_COLUMNS
 from engagex_sim.worlds import Truth
 
 VOLUME = "contacts_per_user"  # a volume is neither better nor worse
+PROFIT = "profit_per_user"
 MIN_INTERESTS = 10  # a curve's band begins on the first day by which the log holds this many
 
 _NO_INTERVAL = "a reward model's own error has no interval"
@@ -36,13 +37,15 @@ def summary_table(
         rows.append(
             {"policy": CURRENT, "estimator": ON_POLICY, "metric": metric, "value": estimates.current[m]}
             | {"ci_low": low[0], "ci_high": high[0], "lift": 0.0, "lift_low": 0.0, "lift_high": 0.0}
-            | {"lift_percent": 0.0, "n_users": n_users}
+            | {"lift_percent": 0.0, "lift_percent_low": 0.0, "lift_percent_high": 0.0, "n_users": n_users}
         )
-    lifts = _joint_lift_intervals(estimates)
+    now, then = estimates.current, estimates.current_replicates[:, None, None, :]
+    lifts = _joint_intervals(estimates, estimates.value - now, estimates.replicates - then)
+    relative = 100 * _joint_intervals(estimates, _relative(estimates.value, now), _relative(estimates.replicates, then))
     for p, name in enumerate(names):
         for e in range(len(NAMES)):
             rows += [
-                _row(estimates, p, e, m, lifts[:, p, e, m]) | {"policy": name, "n_users": n_users}
+                _row(estimates, p, e, m, lifts[:, p, e, m], relative[:, p, e, m]) | {"policy": name, "n_users": n_users}
                 for m in range(len(METRICS))
             ]
     table = pd.DataFrame(rows).reindex(columns=list(SUMMARY_COLUMNS))
@@ -75,10 +78,15 @@ def curve_table(
     return pd.concat([tables[-1], *tables[:-1]], ignore_index=True)
 
 
-def _joint_lift_intervals(estimates: Estimates) -> FloatArray:
-    """(3, p, e, m): the lift and the ends of its interval, jointly over policies for each estimator and metric."""
-    lift = estimates.value - estimates.current
-    replicates = estimates.replicates - estimates.current_replicates[:, None, None, :]
+def _relative(value: FloatArray, now: FloatArray) -> FloatArray:
+    """value / now − 1 (…, m); NaN for profit, whose sign may change, and where `now` is 0."""
+    ratio: FloatArray = np.divide(value, now, out=np.full(value.shape, np.nan), where=now != 0) - 1
+    ratio[..., METRICS.index(PROFIT)] = np.nan
+    return ratio
+
+
+def _joint_intervals(estimates: Estimates, lift: FloatArray, replicates: FloatArray) -> FloatArray:
+    """(3, p, e, m): a lift and the ends of its interval, jointly over policies for each estimator and metric."""
     out = np.stack([lift, np.full_like(lift, np.nan), np.full_like(lift, np.nan)])
     active = np.array([own["cap"].expected_contacts > 0 for own in estimates.overlap], dtype=np.bool_)
     families: list[IntArray] = [np.flatnonzero(active), *np.flatnonzero(~active)[:, None]]
@@ -91,18 +99,18 @@ def _joint_lift_intervals(estimates: Estimates) -> FloatArray:
     return out
 
 
-def _row(estimates: Estimates, p: int, e: int, m: int, lift: FloatArray) -> dict[str, Any]:
+def _row(estimates: Estimates, p: int, e: int, m: int, lift: FloatArray, relative: FloatArray) -> dict[str, Any]:
     estimator, metric = NAMES[e], METRICS[m]
     own = estimates.overlap[p][estimator.split("_")[1]]
     value = float(estimates.value[p, e, m])
     low, high = float("nan"), float("nan")
     if not estimator.startswith("dm"):
         ends = interval(estimates.value[p, e, [m]], estimates.replicates[:, p, e, [m]])
-        low, high = float(ends[0][0]), float(ends[1][0])
+        # No metric but profit can be negative, so no interval needs to reach below 0.
+        low, high = max(float(ends[0][0]), min(0.0, value) if metric != PROFIT else -np.inf), float(ends[1][0])
     verdict, reason = None, _why_undefined(estimator, metric, value, own.expected_contacts)
     if estimator == HEADLINE and metric != VOLUME and reason is None:
-        verdict, reason = judge(own, lift[1], lift[2])
-    now = float(estimates.current[m])
+        verdict, reason = judge(own, *_nearest_to_zero(lift, relative))
     return {
         "estimator": estimator,
         "metric": metric,
@@ -112,12 +120,21 @@ def _row(estimates: Estimates, p: int, e: int, m: int, lift: FloatArray) -> dict
         "lift": lift[0],
         "lift_low": lift[1],
         "lift_high": lift[2],
-        "lift_percent": 100 * lift[0] / abs(now) if now != 0 else float("nan"),
+        "lift_percent": relative[0],
+        "lift_percent_low": relative[1],
+        "lift_percent_high": relative[2],
         "ess": own.ess,
         "max_weight_share": own.max_weight_share,
         "verdict": verdict,
         "reason": reason,
     }
+
+
+def _nearest_to_zero(lift: FloatArray, relative: FloatArray) -> tuple[float, float]:
+    """The ends to judge by: a lift must differ from 0 both in itself and relative to the current strategy."""
+    if not np.isfinite(relative[1:]).all():
+        return lift[1], lift[2]
+    return min(lift[1], relative[1]), max(lift[2], relative[2])
 
 
 def _why_undefined(estimator: str, metric: str, value: float, expected_contacts: float) -> str | None:

@@ -41,7 +41,7 @@ def evaluate_policies(name: str, options: Options, command: str) -> None:
     if options["policies"] is None and not prepared.facts.contact_is_a_choice:
         policies = [policy for policy in policies if not isinstance(policy, Never)]  # nobody can be left alone
     names = [policy_name(policy) for policy in policies]
-    terminal.say(plan(source.name, names, prepared.quality, prepared.facts, settings))
+    terminal.say(plan(source.name, names, source.log.quality, prepared.facts, settings))
     for note in prepared.notes:
         terminal.say(note)
     _try_out(policies, prepared)

@@ -29,15 +29,16 @@ class GuardedPolicy:
     def action_probabilities(self, context: Context) -> FloatArray:
         """The policy's answer as an array, not yet checked for its shape and sums."""
         return self._guarded(
-            "action_probabilities", lambda: np.asarray(self.policy.action_probabilities(context), dtype=np.float64)
+            "failed in action_probabilities",
+            lambda: np.asarray(self.policy.action_probabilities(context), dtype=np.float64),
         )
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        copied = self._guarded("being copied for a fold", lambda: deepcopy(self.policy, memo))
+        copied = self._guarded("cannot be copied for a fold", lambda: deepcopy(self.policy, memo))
         return type(self)(copied, self.name, self.source)
 
-    def _guarded(self, method: str, call: Callable[[], Answer]) -> Answer:
-        return guarded(f"Policy {self.name} failed in {method}", self.source, call)
+    def _guarded(self, what: str, call: Callable[[], Answer]) -> Answer:
+        return guarded(f"Policy {self.name} {what}", self.source, call)
 
 
 class GuardedLearner(GuardedPolicy):
@@ -45,7 +46,7 @@ class GuardedLearner(GuardedPolicy):
 
     def fit(self, training: "Training") -> Self:
         """Fit the policy. Raises `InputError` where its `fit` does not return a policy."""
-        fitted = self._guarded("fit", lambda: self.policy.fit(training))
+        fitted = self._guarded("failed in fit", lambda: self.policy.fit(training))
         if not callable(getattr(fitted, "action_probabilities", None)):
             raise InputError(f"Policy {self.name}: fit must return self, not {type(fitted).__name__}.")
         self.policy = fitted
@@ -64,7 +65,12 @@ def guarded(what: str, source: Path | None, call: Callable[[], Answer]) -> Answe
 
 
 def _what_happened(error: BaseException) -> str:
-    return str(error) if isinstance(error, InputError) else "".join(traceback.format_exception_only(error)).strip()
+    if isinstance(error, InputError):
+        return str(error)
+    lines = traceback.format_exception_only(error)
+    if isinstance(error, SyntaxError):  # its place in the file comes first; the sentence is to begin with what it is
+        lines = [lines[-1], *lines[:-1]]
+    return "".join(lines).rstrip()
 
 
 def _own_lines(error: BaseException, source: Path | None) -> str:
@@ -77,4 +83,5 @@ def _belongs(filename: str, source: Path | None) -> bool:
     path = Path(filename)
     if source is not None:
         return path.resolve() == source.resolve()
-    return not filename.startswith("<") and path.resolve() != Path(__file__).resolve() and "importlib" not in path.parts
+    loader = "importlib" in path.parts or path.resolve().parent == Path(__file__).resolve().parent
+    return not (loader or filename.startswith("<"))

@@ -17,6 +17,7 @@ from experiments.terminal import Progress, Terminal
 from experiments.whole import written_whole
 from policies import REGISTRY
 
+DEFAULT_USERS = 20_000
 CHUNK = 20_000  # users made and written at a time, so that a large log needs no more memory than a small one
 PROBE = 2_000  # users from whom triggers per user are measured
 
@@ -29,20 +30,21 @@ def write_world(
         raise InputError(f"There is no world {name!r}; there are: {', '.join(WORLDS)}.")
     if n_users is not None and n_triggers is not None:
         raise InputError("--n-users and --n-triggers are two ways to give the size; give one of them.")
-    if min(n_users or 1, n_triggers or 1) < 1 or seed < 0:
+    size = n_users if n_triggers is None else n_triggers
+    if (size is not None and size < 1) or seed < 0:
         raise InputError("--n-users and --n-triggers are at least 1, and --seed at least 0.")
     directory = output_directory(out, "make_world")
     world = WORLDS[name]
     terminal = Terminal(quiet)
     with terminal.progress() as progress, written_whole(directory) as folder:
-        users = n_users if n_triggers is None else _users_for(world, n_triggers)
-        rows = _write_log(world, users or 20_000, seed, folder, progress)
+        users = (n_users or DEFAULT_USERS) if n_triggers is None else _users_for(world, n_triggers)
+        rows = _write_log(world, users, seed, folder, progress)
         progress("computing the truth")
-        truth = _truth(world, users or 20_000, seed)
+        truth = _truth(world, users, seed)
         (folder / "truth.json").write_text(json.dumps(truth, indent=2) + "\n", encoding="utf-8")
     terminal.say(
         f"{name} ({world.summary}): {rows['triggers']:,} triggers and {rows['actions']:,} contacts of"
-        f" {users or 20_000:,} users are in {directory}, with the true values of some policies in truth.json."
+        f" {users:,} users are in {directory}, with the true values of some policies in truth.json."
     )
 
 

@@ -101,7 +101,7 @@ Imbalance = Annotated[
 ]
 Grid = Annotated[
     str,
-    typer.Option(metavar="WORD", help="How many reward models are tried: small or full.", rich_help_panel=_STUDY),
+    typer.Option(metavar="WORD", help="Reward models to try: light, small or full.", rich_help_panel=_STUDY),
 ]
 NBoot = Annotated[
     int | None,

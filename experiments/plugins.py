@@ -73,15 +73,15 @@ def _module_from_file(spec: str, path: Path) -> ModuleType:
 
 def _module_by_name(spec: str, name: str) -> ModuleType:
     try:
-        found = importlib.util.find_spec(name)
-    except (ImportError, ValueError):  # a package above it is missing, or the name is no module's name
-        found = None
-    if found is None:
-        raise InputError(
-            f"Policy {spec}: there is no module {name} that can be imported from here; a file is given as"
-            " path/to/file.py:Class."
-        )
-    return guarded(f"Policy {spec} cannot be loaded", None, lambda: importlib.import_module(name))
+        return guarded(f"Policy {spec} cannot be loaded", None, lambda: importlib.import_module(name))
+    except InputError as error:
+        cause = error.__cause__
+        if isinstance(cause, ModuleNotFoundError) and f"{name}.".startswith(f"{cause.name}."):
+            raise InputError(
+                f"Policy {spec}: there is no module {name} that can be imported from here; a file is given as"
+                " path/to/file.py:Class."
+            ) from cause
+        raise
 
 
 def _policy_of(spec: str, module: ModuleType, class_name: str) -> Policy:

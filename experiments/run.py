@@ -10,11 +10,11 @@ from typing import Annotated, Any
 
 import typer
 
-from engagex_sim.errors import InputError
 from experiments import options as opt
 from experiments.registry import EVALUATIONS, SUMMARIES, WORLDS
 
 PROGRAM = "python -m experiments.run"
+INTERRUPTED = 130
 UsageError: Any = typer.BadParameter.__base__  # typer has had it in two places
 
 app = typer.Typer(
@@ -136,16 +136,20 @@ def recorded(arguments: Sequence[str]) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return the exit code: 0 done, 2 bad input or settings, 130 interrupted."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    if given and not given[0].startswith("-") and given[0] not in SUMMARIES:
+        return _refuse(f"There is no experiment {given[0]!r}; there are: {', '.join(SUMMARIES)}.")
     try:
-        if given and not given[0].startswith("-") and given[0] not in SUMMARIES:
-            raise InputError(f"There is no experiment {given[0]!r}; there are: {', '.join(SUMMARIES)}.")
         code = app(given, prog_name=PROGRAM, standalone_mode=False, obj=recorded(given))
-    except InputError as error:
-        return _refuse(str(error))
     except UsageError as error:
         return _refuse(f"{error.format_message().rstrip('.')}; {error.ctx.command_path} --help lists the options.")
     except typer.Abort:
-        return 130
+        return INTERRUPTED
+    except Exception as error:
+        from engagex_sim.errors import InputError  # not before: --help must not wait for the package
+
+        if isinstance(error, InputError):
+            return _refuse(str(error))
+        raise
     return int(code or 0)
 
 

@@ -34,8 +34,8 @@ class Terminal:
     """Works on a terminal of 80 columns and, without control codes, in a pipe."""
 
     def __init__(self, quiet: bool = False) -> None:
-        self._out = Console(highlight=False)
-        self._err = Console(stderr=True, highlight=False)
+        self._out = Console(highlight=False, markup=False, emoji=False)
+        self._err = Console(stderr=True, highlight=False, markup=False, emoji=False)
         self._quiet = quiet
         self._began = time.monotonic()
 

@@ -66,7 +66,7 @@ def example_result(
     summary = pd.DataFrame(
         [*_current_rows(), *(row for name, story in stories.items() for row in _rows(name, story, rng))]
     )
-    summary = summary[[*SUMMARY_COLUMNS, "truth"]]
+    summary = summary.reindex(columns=[*SUMMARY_COLUMNS, "truth"])
     curves = pd.concat([_curve("current", 0.0, 0.02), *(_curve(n, s.lift, s.error) for n, s in stories.items())])
     if not world:
         summary = summary.drop(columns="truth")

@@ -52,6 +52,7 @@ def dated(*dates: str) -> str:
         (TRIGGERS + "u3,2024-05-02,a\x1fb,b\n", "line 4: there is the control character 0x1f"),
         (TRIGGERS.replace("\n", "\r"), "line 1: there is a carriage return without a line feed"),
         (gzip.compress(TRIGGERS.encode())[:-12], "damaged or cut-off gzip"),
+        (TRIGGERS + '"' + "x" * 3_000_000 + "\n", r"triggers\.csv cannot be read as CSV: .*Line: 4"),
         (b"PAR1 but nothing of the kind", "cannot be read as Parquet"),
         (dated("2024-05-01 09:00:00Z", "x"), "look like '2024-05-01 09:00:00Z' .line 2.: with a time zone"),
         (dated("2024-05-01T09:00:00+02:00"), "with a time zone"),

@@ -129,8 +129,9 @@ def test_columns_are_found_by_their_mapped_names(tmp_path: Path) -> None:
 
 
 def test_columns_of_actions_that_nothing_reads_are_named(tmp_path: Path) -> None:
-    log = read(tmp_path, actions="guid,date,result,banner\nu1,2024-05-01 09:31:00,1,a\nu2,2024-05-03 10:00:00,0,b\n")
-    assert log.notes[-1] == "Columns of actions.csv that nothing reads: banner."
+    actions = ",guid,date,clicked,banner\n0,u1,2024-05-01 09:31:00,1,a\n1,u2,2024-05-03 10:00:00,0,b\n"
+    log = read(tmp_path, actions=actions, columns={"result": "clicked"})
+    assert log.notes[-1] == "Columns of actions.csv that nothing reads: (no name), banner."
 
 
 def test_kinds_are_the_values_of_action_in_ascending_order_of_numbers(tmp_path: Path) -> None:

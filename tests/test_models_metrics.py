@@ -32,7 +32,9 @@ def test_overconfident_predictions_have_a_slope_below_one():
     truth = rng.normal(-2.0, 1.0, 200_000)
     outcome = (rng.random(truth.size) < sigmoid(truth)).astype(np.float64)
     assert classification_metrics(outcome, sigmoid(2 * truth), 0.5)["calibration_slope"] == pytest.approx(0.5, abs=0.01)
-    assert classification_metrics(outcome, sigmoid(truth - 1), 0.5)["calibration_intercept"] == pytest.approx(1.0, abs=0.03)
+    assert classification_metrics(outcome, sigmoid(truth - 1), 0.5)["calibration_intercept"] == pytest.approx(
+        1.0, abs=0.03
+    )
 
 
 @pytest.mark.parametrize(

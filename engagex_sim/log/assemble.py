@@ -158,8 +158,8 @@ def _check_enough(triggers: Table, actions: Table, matched: IntArray, settings: 
         raise InputError(
             f"{orphans:,} of {len(actions):,} rows of {actions.name} ({orphans / len(actions):.1%}) belong to no"
             f" decision point in {triggers.name} (no trigger of the same guid at or up to {hours:g} hours before,"
-            f" or it has a contact already), more than the {settings.allow_orphans:.1%} allowed; check the clocks of the"
-            " two files, or raise --match-window-hours."
+            f" or it has a contact already), more than the {settings.allow_orphans:.1%} allowed; check the clocks of"
+            " the two files, or raise --match-window-hours."
         )
     if len(triggers) == 0 or len(actions) == 0:
         empty = triggers if len(triggers) == 0 else actions

@@ -20,13 +20,14 @@ def seconds(field: str) -> str:
     return f"epoch(try_strptime(CASE WHEN {fraction} THEN {field}[:19] ELSE {field} END, {_FORMATS}))::BIGINT"
 
 
-def date_reason(field: str, time: str) -> str:
-    """SQL for the branches of CASE that reject a date."""
+def date_reasons(field: str, time: str) -> list[str]:
+    """SQL conditions and reasons, `… THEN …`, for which a date is rejected."""
     years = f"{time} < epoch(DATE '{FIRST_YEAR}-01-01') OR {time} >= epoch(DATE '{LAST_YEAR + 1}-01-01')"
-    return (
-        f"WHEN {field} IS NULL THEN 'date is missing' WHEN {time} IS NULL THEN 'date is not {_WANTED}'"
-        f" WHEN {years} THEN 'date is not in the years {FIRST_YEAR} to {LAST_YEAR}'"
-    )
+    return [
+        f"{field} IS NULL THEN 'date is missing'",
+        f"{time} IS NULL THEN 'date is not {_WANTED}'",
+        f"{years} THEN 'date is not in the years {FIRST_YEAR} to {LAST_YEAR}'",
+    ]
 
 
 def check_date_type(file: str, kind: str) -> None:

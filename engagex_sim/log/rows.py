@@ -7,7 +7,7 @@ import duckdb
 import pandas as pd
 
 from engagex_sim.errors import InputError
-from engagex_sim.log.dates import check_date_type, check_dates, date_reason, seconds
+from engagex_sim.log.dates import check_date_type, check_dates, date_reasons, seconds
 from engagex_sim.log.quality import REJECTED_COLUMNS
 from engagex_sim.log.source import Source
 from engagex_sim.log.sql import one_row
@@ -54,44 +54,57 @@ def judge(connection: duckdb.DuckDBPyConnection, role: str, source: Source, mapp
     """
     fields = _find(role, source, mapping)
     needed = (*REQUIRED[role], *OPTIONAL[role])
-    extra = () if role == "actions" else tuple(name for name in fields if name not in needed)
-    ignored = tuple(name for name in fields if name not in (*needed, *extra))
-    text = tuple(name for name in ("trigger", "type", "action") if name in fields and name in needed) + extra
-    reasons = ["WHEN fault IS NOT NULL THEN fault", "WHEN guid IS NULL THEN 'guid is missing'"]
-    selected = [f"c{fields['guid']} AS guid"]
-    values = ["guid"]
-    if "date" in needed:
-        check_date_type(source.name, source.types[fields["date"]])
-        selected += [f"c{fields['date']} AS date", f"{seconds('date')} AS time"]
-        values += ["time"]
-        reasons.append(date_reason("date", "time"))
+    more = [name for name in fields if name not in needed]
+    text: tuple[str, ...] = tuple(name for name in ("trigger", "type", "action") if name in fields and name in needed)
+    ignored = ["(no name)"] if "" in source.columns else []
     if role == "actions":
-        selected += [f"c{fields['result']} AS result", "TRY_CAST(result AS DOUBLE) AS reward"]
-        values += ["reward", "propensity"]
-        reasons.append("WHEN result IS NULL THEN 'result is missing'")
-        reasons.append("WHEN reward IS NULL OR reward NOT IN (0, 1) THEN 'result is neither 0 nor 1'")
-        if "propensity" in fields:
-            selected += [f"c{fields['propensity']} AS shown", "TRY_CAST(shown AS DOUBLE) AS propensity"]
-            bad = "shown IS NOT NULL AND (propensity IS NULL OR NOT (propensity > 0 AND propensity <= 1))"
-            reasons.append(f"WHEN {bad} THEN 'propensity is not above 0 and at most 1'")
-        else:
-            selected.append("NULL::DOUBLE AS propensity")
-    selected += [f"c{fields[name]} AS x{i}" for i, name in enumerate(text)]
-    values += [f"x{i}" for i in range(len(text))]
-    if "action" in text:
-        reasons.append(f"WHEN x{text.index('action')} IS NULL THEN 'action is missing'")
-    unreadable = "CASE WHEN fault IS NULL AND time IS NULL THEN date END" if "date" in needed else "NULL"
-    connection.execute(
-        f"CREATE TABLE {role} AS SELECT line, CASE {' '.join(reasons)} END AS reason, {', '.join(values)},"
-        f" {unreadable} AS unreadable FROM (SELECT line, fault, {', '.join(selected)} FROM ({source.relation}))"
-    )
+        ignored += more
+    else:
+        text += tuple(more)
+    dated = "date" in needed
+    if dated:
+        check_date_type(source.name, source.types[fields["date"]])
+    query = _judgement(role, fields, text, dated)
+    try:
+        connection.execute(f"CREATE TABLE {role} AS {query} FROM ({source.relation}))")
+    except (duckdb.InvalidInputException, duckdb.OperationalError) as error:
+        raise InputError(f"{source.name} cannot be read: {str(error).splitlines()[0]}") from error
     (read,) = one_row(connection, f"SELECT count(*) FROM {role}")
-    if "date" in needed:
+    if dated:
         check_dates(connection, role, source.name, read)
     rejected = connection.execute(
         f"SELECT ? AS file, line, reason FROM {role} WHERE reason IS NOT NULL ORDER BY line", [source.name]
     ).df()
-    return Rows(role, source.name, text, ignored, read, rejected[list(REJECTED_COLUMNS)])
+    return Rows(role, source.name, text, tuple(ignored), read, rejected[list(REJECTED_COLUMNS)])
+
+
+def _judgement(role: str, fields: Mapping[str, int], text: tuple[str, ...], dated: bool) -> str:
+    """SQL, up to the relation it reads, for the columns of `Rows` and `unreadable`, a date that is none."""
+    found = [f"c{fields['guid']} AS guid", *(f"c{fields[name]} AS x{i}" for i, name in enumerate(text))]
+    kept = ["guid", *(f"x{i}" for i in range(len(text)))]
+    reasons = ["fault IS NOT NULL THEN fault", "guid IS NULL THEN 'guid is missing'"]
+    unreadable = "NULL"
+    if dated:
+        found += [f"c{fields['date']} AS date", f"{seconds('date')} AS time"]
+        kept.append("time")
+        reasons += date_reasons("date", "time")
+        unreadable = "CASE WHEN fault IS NULL AND time IS NULL THEN date END"
+    if role == "actions":
+        propensity = f"c{fields['propensity']}" if "propensity" in fields else "NULL::VARCHAR"
+        found += [f"c{fields['result']} AS result", "TRY_CAST(result AS DOUBLE) AS reward"]
+        found += [f"{propensity} AS written", "TRY_CAST(written AS DOUBLE) AS propensity"]
+        kept += ["reward", "propensity"]
+        reasons.append("result IS NULL THEN 'result is missing'")
+        reasons.append("reward IS NULL OR reward NOT IN (0, 1) THEN 'result is neither 0 nor 1'")
+        possible = "propensity IS NOT NULL AND propensity > 0 AND propensity <= 1"
+        reasons.append(f"written IS NOT NULL AND NOT ({possible}) THEN 'propensity is not above 0 and at most 1'")
+    if "action" in text:
+        reasons.append(f"x{text.index('action')} IS NULL THEN 'action is missing'")
+    reason = "CASE " + " ".join(f"WHEN {branch}" for branch in reasons) + " END AS reason"
+    return (
+        f"SELECT line, {reason}, {', '.join(kept)}, {unreadable} AS unreadable"
+        f" FROM (SELECT line, fault, {', '.join(found)}"
+    )
 
 
 def _find(role: str, source: Source, mapping: Mapping[str, str]) -> dict[str, int]:

@@ -64,9 +64,9 @@ def _csv(connection: duckdb.DuckDBPyConnection, role: str, path: Path) -> Source
         f" compression = '{'gzip' if text.gzipped else 'none'}')"
     )
     rows = f"SELECT line, text FROM ({lines}) WHERE line > {text.header_lines} AND text IS NOT NULL AND text <> ''"
-    if text.quotes:
-        rows = join_records(connection, role, lines, rows, text)
     try:
+        if text.quotes:
+            rows = join_records(connection, role, lines, rows, text)
         filled = connection.execute(f"SELECT 1 FROM ({rows}) LIMIT 1").fetchall()
     except duckdb.Error as error:
         raise InputError(f"{path} cannot be read as CSV: {str(error).splitlines()[0]}") from error

@@ -102,7 +102,7 @@ def _check_characters(path: Path, gzipped: bool) -> bool:
             if bad in chunk:
                 line = lines + chunk[: chunk.index(bad)].count(b"\n")
                 raise InputError(f"{path}, line {line}: there is {what}; remove it.")
-        if chunk.count(b"\r") != chunk.count(b"\r\n"):
+        if b"\r" in chunk and chunk.count(b"\r") != chunk.count(b"\r\n"):
             alone = chunk.replace(b"\r\n", b"\n\n").index(b"\r")
             line = lines + chunk[:alone].count(b"\n")
             raise InputError(

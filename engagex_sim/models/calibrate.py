@@ -24,6 +24,11 @@ class Calibration:
         return sigmoid(self.intercept + self.slope * margin)
 
 
+def constant(mean: float) -> Calibration:
+    """The same probability, 0 < mean < 1, whatever the margin."""
+    return Calibration(math.log(mean / (1.0 - mean)), 0.0)
+
+
 def sigmoid(log_odds: FloatArray) -> FloatArray:
     """1 / (1 + exp(−log_odds)), kept off 0 and 1 so that odds stay finite."""
     bounded = np.clip(log_odds, -30.0, 30.0)
@@ -73,7 +78,7 @@ def _separated(some: FloatArray, others: FloatArray) -> bool:
 
 
 def intercept_for(margin: FloatArray, outcome: FloatArray) -> float:
-    """The number to add to the log-odds (n,) so that the probabilities sum to the positives; NaN with one class only."""
+    """What to add to the log-odds (n,) for the probabilities to sum to the positives; NaN with one class only."""
     positives = outcome.sum()
     if not 0 < positives < len(outcome):
         return math.nan

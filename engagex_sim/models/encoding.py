@@ -38,7 +38,7 @@ class FeatureEncoder:
         return ["q" if categories is None else "c" for categories in self.categories]
 
     def transform(self, context: Context, rows: IntArray | slice = slice(None), extra: int = 0) -> MatrixArray:
-        """The matrix (n, p + extra) at `rows`; missing and infinite values are NaN, and so are the last `extra` columns.
+        """The matrix (n, p + extra) at `rows`; missing and infinite values and the last `extra` columns are NaN.
 
         Raises `InputError` where a feature that was text when the model was fitted is numbers now, or the reverse.
         """

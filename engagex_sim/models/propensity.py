@@ -1,5 +1,6 @@
 """Propensity model: how likely the logging policy makes each contact at a decision point where the user is free."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
@@ -14,21 +15,21 @@ from engagex_sim.policy import HISTORY_FEATURES, Context
 
 NON_CONTACTS_PER_CONTACT = 10  # further rows without a contact cost time and add hardly any precision
 MIN_NON_CONTACTS = 20_000
-MAX_TREES = 600  # over all kinds: with many kinds there are fewer rounds
+MAX_KIND_TREES = 600  # over all kinds: with many kinds there are fewer rounds
 
-# Chosen by held-out log loss, and by calibration over days and activity, on simulated hazards of 1.5 to 5 %.
+# Chosen by held-out log loss, and by calibration over days and activity, on simulated hazards of 1 to 3 %. Trees are
+# grown by one thread: the sum of a histogram, and so the answer, could otherwise depend on the number of threads.
 _TREES: Mapping[str, Any] = {
     "tree_method": "hist",
-    "max_depth": 4,
-    "learning_rate": 0.15,
+    "max_depth": 3,
     "min_child_weight": 20.0,
-    "lambda": 1.0,
-    "max_bin": 128,
+    "max_bin": 64,
     "base_score": 0.5,  # the prior comes in as a base margin
+    "nthread": 1,
     "verbosity": 0,
 }
-_ROUNDS = 60
-_LIGHT_ROUNDS = 25
+_FULL = ({**_TREES, "learning_rate": 0.1}, 80)
+_LIGHT = ({**_TREES, "learning_rate": 0.2}, 40)
 
 
 @dataclass(frozen=True)
@@ -50,52 +51,59 @@ class PropensityModel:
         With `history` the history features are read too: cumulative weights need that, contact probabilities must do
         without. All contacts count, other rows are sampled, and the odds are multiplied by the sampled share, which
         undoes the sampling exactly (King and Zeng 2001). Rows without a contact at which the mask allows none teach
-        nothing and are left out. The answer depends on `seed` through the sample; `threads` is for speed only.
+        nothing and are left out. The answer depends on `seed` through the sample, and `threads` are for predictions.
         """
-        names = context.exogenous + (HISTORY_FEATURES if history else ())
-        encoder = FeatureEncoder.fit(context, names)
+        encoder = FeatureEncoder.fit(context, context.exogenous + (HISTORY_FEATURES if history else ()))
         n_kinds = len(context.kinds)
-        settings = {**_TREES, "nthread": threads}
-        rounds = _LIGHT_ROUNDS if light else _ROUNDS
         contacts = np.flatnonzero(action > 0)
         others = np.flatnonzero((action == 0) & context.mask[:, 1:].any(axis=1))
         size = min(len(others), max(NON_CONTACTS_PER_CONTACT * len(contacts), MIN_NON_CONTACTS))
         sampled = np.random.default_rng(seed).choice(others, size, replace=False)
         rows = np.sort(np.concatenate([contacts, sampled]))
         matrix = encoder.transform(context, rows)
-        contact, contact_prior = None, np.inf
+        made = action[rows] > 0
+
+        contact, contact_prior = None, 0.0
         if context.mask[:, 0].any():
-            contacted = (action[rows] > 0).astype(np.float64)
-            sample_prior = np.log(len(contacts) + 0.5) - np.log(size + 0.5)
-            contact_prior = sample_prior + (np.log(size) - np.log(len(others)) if size else 0.0)
-            data = _matrix(matrix, encoder, contacted, np.full(len(rows), sample_prior))
+            prior = math.log(len(contacts) + 0.5) - math.log(size + 0.5)
+            data = _matrix(matrix, encoder, made.astype(np.float64), np.full(len(rows), prior, dtype=np.float64))
+            settings, rounds = _LIGHT if light else _FULL
             contact = xgb.train({**settings, "objective": "binary:logistic"}, data, rounds)
+            contact.set_param({"nthread": threads})
+            contact_prior = prior + math.log(max(size, 1) / max(len(others), 1))
+
         kind = None
-        counts = np.bincount(action[contacts] - 1, minlength=n_kinds) + 0.5  # no kind is impossible
-        kind_prior = np.log(counts / counts.sum())
+        counts = np.bincount(action[contacts] - 1, minlength=n_kinds) + 0.5  # so that no kind is impossible
+        kind_prior: FloatArray = np.log(counts / counts.sum()).astype(np.float64)
         if n_kinds > 1 and len(contacts):
-            made = action[rows] > 0
-            data = _matrix(matrix[made], encoder, action[contacts] - 1.0, np.tile(kind_prior, (len(contacts), 1)))
+            priors = np.tile(kind_prior, (len(contacts), 1))
+            data = _matrix(matrix[made], encoder, (action[contacts] - 1).astype(np.float64), priors)
+            settings, rounds = _LIGHT
             objective = {"objective": "multi:softprob", "num_class": n_kinds}
-            kind = xgb.train({**settings, **objective}, data, min(rounds, max(MAX_TREES // n_kinds, 1)))
-        return cls(encoder, contact, float(contact_prior), kind, kind_prior)
+            kind = xgb.train({**settings, **objective}, data, min(rounds, max(MAX_KIND_TREES // n_kinds, 1)))
+            kind.set_param({"nthread": threads})
+        return cls(encoder, contact, contact_prior, kind, kind_prior)
 
     def action_probabilities(self, context: Context) -> FloatArray:
-        """Probabilities (n, K + 1) of no contact and of each kind: rows sum to 1, zero where masked."""
+        """Probabilities (n, K + 1) of no contact and of each kind: rows sum to 1, zero where masked.
+
+        What the mask forbids is shared out among the rest in proportion.
+        """
         matrix = self.encoder.transform(context)
         probabilities = np.empty(context.mask.shape)
-        contact = np.ones(len(context)) if self.contact is None else sigmoid(_margin(self.contact, matrix) + self.contact_prior)
-        kind = np.ones((len(context), 1))
-        probabilities[:, 0] = 1.0 - contact
+        probabilities[:, 0] = 0.0
+        probabilities[:, 1:] = np.exp(self.kind_prior)
         if self.kind is not None:
             scores = _margin(self.kind, matrix) + self.kind_prior
-            kind = np.exp(scores - scores.max(axis=1, keepdims=True))
-            kind /= kind.sum(axis=1, keepdims=True)
-        probabilities[:, 1:] = contact[:, None] * kind
+            shares = np.exp(scores - scores.max(axis=1, keepdims=True))
+            probabilities[:, 1:] = shares / shares.sum(axis=1, keepdims=True)
+        if self.contact is not None:
+            hazard = sigmoid(_margin(self.contact, matrix) + self.contact_prior)
+            probabilities[:, 0] = 1.0 - hazard
+            probabilities[:, 1:] *= hazard[:, None]
         probabilities *= context.mask
-        probabilities[~context.mask.any(axis=1), 0] = 1.0
-        probabilities /= probabilities.sum(axis=1, keepdims=True)
-        return probabilities
+        probabilities[~context.mask[:, 1:].any(axis=1), 0] = 1.0
+        return np.asarray(probabilities / probabilities.sum(axis=1, keepdims=True))
 
 
 def _matrix(matrix: MatrixArray, encoder: FeatureEncoder, label: FloatArray, margin: FloatArray) -> xgb.QuantileDMatrix:

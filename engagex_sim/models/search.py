@@ -9,7 +9,7 @@ import numpy as np
 import xgboost as xgb
 from imblearn import FunctionSampler
 from imblearn.pipeline import Pipeline
-from joblib import parallel_config
+from joblib import parallel_config  # type: ignore[import-untyped]
 from sklearn.metrics import log_loss
 from sklearn.model_selection import GridSearchCV, cross_val_predict
 
@@ -21,6 +21,7 @@ from engagex_sim.models.resample import oversample
 from engagex_sim.settings import Grid, Imbalance
 
 FOLDS = 3
+MIN_OF_A_CLASS = 5  # rows of each class that every fold must have to learn from
 LATER = 0.7  # contacts after this share of them are what the split in time is judged on
 
 # Regularisation chosen on simulated logs with 90 to 700 positives by the distance from the true probabilities.
@@ -57,9 +58,11 @@ def search(
     seed: int,
     threads: int,
 ) -> Search | None:
-    """Grid search over n rows; None where a fold would have to learn from one class only."""
+    """Grid search over n rows; None without features, or where a fold lacks `MIN_OF_A_CLASS` rows of a class."""
+    if matrix.shape[1] == 0:
+        return None
     folds = user_folds(user_key, label, seed)
-    if any(len(np.unique(label[train])) < 2 for train, _ in folds):
+    if any(np.bincount(label[train], minlength=2).min() < MIN_OF_A_CLASS for train, _ in folds):
         return None
     shift = 0.0 if imbalance == "none" else math.log((label == 0).sum() / label.sum())
     model = _pipeline(feature_types, label, imbalance, seed)
@@ -96,7 +99,7 @@ def user_folds(user_key: KeyArray, label: IntArray, seed: int) -> list[Split]:
 
 
 def later_split(fold: Split, label: IntArray, time: IntArray) -> list[Split]:
-    """The fold cut in time as well: learn from the earlier rows, judge the later ones; empty if that leaves a class out."""
+    """The fold cut in time as well: earlier rows to learn from, later ones held out; none if a part lacks a class."""
     train, held_out = fold
     border = np.quantile(time, LATER)
     split = (train[time[train] < border], held_out[time[held_out] >= border])

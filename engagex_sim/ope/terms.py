@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from engagex_sim.columns import FloatArray, IntArray
+from engagex_sim.columns import FloatArray, IntArray, sums_by
 
 
 class Terms(NamedTuple):
@@ -76,7 +76,7 @@ ESTIMATORS: Mapping[str, Estimator] = {"ips": ips, "snips": snips, "dm": dm, "dr
 
 def per_user(terms: Terms, user: IntArray, n_users: int) -> Terms:
     """The columns summed over each user's rows, (n_users,) each."""
-    return Terms(*(np.bincount(user, column, minlength=n_users) for column in terms))
+    return Terms(*(sums_by(user, column, n_users) for column in terms))
 
 
 def value(base: FloatArray, scale: FloatArray, numerator: FloatArray, denominator: FloatArray) -> FloatArray:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numba
 import numpy as np
 
-from engagex_sim.columns import FloatArray, IntArray
+from engagex_sim.columns import FloatArray, IntArray, sums_by
 
 
 def ratio(target: FloatArray, logging: FloatArray) -> FloatArray:
@@ -53,7 +53,7 @@ def overlap(weight: FloatArray, reward: FloatArray, user: IntArray, expected: Fl
     """
     total, largest = weight.sum(), weight.max(initial=0.0)
     gain = weight * reward
-    difference = np.bincount(user, weight, minlength=len(expected)) - expected
+    difference = sums_by(user, weight, len(expected)) - expected
     error = difference.std(ddof=1) / np.sqrt(len(expected)) if len(expected) > 1 else 0.0
     with np.errstate(invalid="ignore", divide="ignore"):
         return Overlap(

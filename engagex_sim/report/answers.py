@@ -78,6 +78,11 @@ class Answer:
         return self.policy in (CURRENT, NEVER)
 
     @property
+    def makes_no_contacts(self) -> bool:
+        """True if its interests are exactly 0, which needs no estimate."""
+        return self[CONTACTS].value == 0
+
+    @property
     def refused(self) -> bool:
         return self.primary.verdict == UNANSWERABLE
 

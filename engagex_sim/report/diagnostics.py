@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 REWARD_COLOUR = "#333333"
-MODEL_NAMES = {"reward model": "Reward model: chance of interest"}
 LOWEST_WEIGHT, HIGHEST_WEIGHT = -3, 4  # powers of ten that the weights figure can show
 
 
@@ -120,8 +119,12 @@ def reliability_figure(result: Result) -> "Figure":
         ax.plot(predicted, observed, "o-", color=REWARD_COLOUR, markersize=5, linewidth=1.2)
         ax.set(xlim=(0, top), ylim=(0, top), aspect="equal", xlabel="Predicted, %", ylabel="Observed, %")
         style.quiet(ax)
-        style.say(ax, MODEL_NAMES.get(model, model), "Held-out users in equal groups; bars: 95 %", 50, 11.5)
+        style.say(ax, _titled(model, "predicted and observed"), "Held-out users in equal groups; bars: 95 %", 50, 11.5)
     return figure
+
+
+def _titled(model: str, what: str) -> str:
+    return f"{shortened(model, 24).capitalize()}: {what}"
 
 
 def _wilson(share: FloatArray, n: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -151,7 +154,7 @@ def importance_figure(result: Result, most: int = 12) -> "Figure":
         ax.set_xlabel("Share of the model's gain, %")
         style.quiet(ax, grid="x")
         ax.tick_params(axis="y", length=0)
-        style.say(ax, MODEL_NAMES.get(model, model), "", 50, 11.5)
+        style.say(ax, _titled(model, "what it looks at"), "", 50, 11.5)
     return figure
 
 
@@ -162,10 +165,12 @@ def calibration_figure(result: Result) -> "Figure":
     ax = figure.add_subplot()
     logged, expected = table["contacts"].to_numpy(dtype=np.float64), table["expected"].to_numpy(dtype=np.float64)
     day = table["day"].to_numpy(dtype=np.float64)
+    dot = 4 if len(day) <= 31 else 2
     ax.bar(day, logged, width=0.72 * np.diff(day, prepend=0.0), color="#c9cfd5", label="in the log")
-    ax.plot(day, expected, color="#B3261E", marker="o", markersize=4, linewidth=1.6, label="expected by the model")
+    ax.plot(day, expected, color="#B3261E", marker="o", markersize=dot, linewidth=1.6, label="expected by the model")
     ax.set(xlabel=f"Day of the evaluation, from {result.facts.evaluation_start:%Y-%m-%d} on", ylabel="Contacts")
     ax.set_ylim(0, 1.22 * max(float(np.nanmax(logged, initial=1.0)), float(np.nanmax(expected, initial=1.0))))
+    ax.margins(x=0.01)
     style.quiet(ax)
     ax.legend(frameon=False, loc="upper right", ncols=2, fontsize=9)
     ratio = expected.sum() / logged.sum() if logged.sum() > 0 else math.nan

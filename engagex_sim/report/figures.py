@@ -1,25 +1,21 @@
-"""The figures that answer the question: curves, lifts, and how the estimators disagree."""
+"""The figure that answers the question: cumulative interests of every policy."""
 
 import math
-from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from engagex_sim.columns import FloatArray
-from engagex_sim.ope.verdict import BETTER, NO_DIFFERENCE, UNANSWERABLE, WORSE
 from engagex_sim.report import style
-from engagex_sim.report.answers import Answer, Estimate, answers, estimate_of
-from engagex_sim.report.formats import number, percent, shortened
+from engagex_sim.report.answers import answers
+from engagex_sim.report.formats import number
 from engagex_sim.report.sentences import title
-from engagex_sim.result import CURRENT, HEADLINE, ON_POLICY, PRIMARY, Result
+from engagex_sim.result import CURRENT, Result
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-FAMILIES = {"step": "each decision\nalone", "traj": "whole\nhistories", "cap": "chances under\nthe contact cap"}
 
 
 def plot_cumulative_interest(result: Result, ax: "Axes | None" = None) -> "Axes":
@@ -68,196 +64,6 @@ def cumulative_interest_figure(result: Result) -> "Figure":
     figure = style.new_figure(9, 5.2)
     plot_cumulative_interest(result, figure.add_subplot())
     return figure
-
-
-def lift_figure(result: Result) -> "Figure":
-    """Lift of interests per user in percent of the current strategy, with simultaneous 95 % intervals."""
-    shown = [answer for answer in answers(result) if not answer.is_reference and not math.isnan(answer.primary.change)]
-    figure = style.new_figure(9, 1.75 + 0.46 * max(len(shown), 1))
-    ax = figure.add_subplot()
-    colours = style.policy_colours(result)
-    estimates = [answer.primary for answer in shown]
-    low, high = _limits(estimates, estimates)
-    for row, answer in enumerate(shown):
-        estimate, colour = answer.primary, colours[answer.policy]
-        _interval(ax, estimate, row, (low, high), colour, faint=answer.refused)
-        settled = estimate.verdict in (BETTER, WORSE)
-        ax.plot(
-            min(max(100 * estimate.change, low), high),
-            row,
-            marker="o",
-            markersize=8.5,
-            color=colour,
-            markerfacecolor=colour if settled else "white",
-            markeredgewidth=1.8,
-            alpha=0.45 if answer.refused else 1,
-        )
-        if not math.isnan(estimate.truth):
-            place = 100 * estimate.relative(estimate.truth - estimate.current)
-            ax.plot(min(max(place, low), high), row, marker="|", color=style.INK, markersize=22, markeredgewidth=1.5)
-        change = percent(estimate.change, signed=True)
-        ax.annotate(
-            "cannot be answered" if answer.refused else f"{change}, {estimate.verdict}".rstrip(", "),
-            (1.02, row),
-            xycoords=("axes fraction", "data"),
-            va="center",
-            fontsize=9.5,
-            color=style.QUIET if answer.refused or estimate.verdict == NO_DIFFERENCE else style.INK,
-            parse_math=False,
-        )
-    ax.axvline(0, color=style.CURRENT_COLOUR, linewidth=1.4)
-    ax.set_xlim(low, high)
-    ax.set_ylim(len(shown) - 0.4, -0.6)
-    ax.set_yticks(range(len(shown)), [style.name_of(answer.policy) for answer in shown], parse_math=False)
-    ax.set_xlabel("Interests per user against the current strategy, %")
-    style.quiet(ax, grid="x")
-    ax.tick_params(axis="y", length=0)
-    better = sum(answer.primary.verdict == BETTER for answer in shown)
-    message = f"{better or 'None'} of {len(shown)} strategies {'is' if better < 2 else 'are'} shown to be better"
-    detail = "Line: 95 % interval, valid for all strategies at once. Full dot: a difference is shown; hollow: not."
-    truths = any(not math.isnan(answer.primary.truth) for answer in shown)
-    style.say(ax, message, detail + (" Upright stroke: the known truth." if truths else ""), 104)
-    return figure
-
-
-def estimators_figure(result: Result) -> "Figure":
-    """Every estimator's answer for every policy, by the kind of weights; the headline in the policy's colour."""
-    shown = [answer for answer in answers(result) if not answer.is_reference]
-    rows = result.summary[(result.summary["metric"] == PRIMARY) & (result.summary["estimator"] != ON_POLICY)]
-    names = _by_family([str(name) for name in rows["estimator"].unique()])
-    columns = min(3, max(len(shown), 1))
-    lines = math.ceil(max(len(shown), 1) / columns)
-    figure = style.new_figure(9, 0.75 + lines * (0.95 + 0.165 * len(names)))
-    panels = figure.subplots(lines, columns, sharey=True, squeeze=False)
-    colours = style.policy_colours(result)
-    for place, ax in enumerate(panels.flat):
-        if place >= len(shown):
-            ax.set_visible(False)
-            continue
-        _estimators_panel(ax, shown[place], rows[rows["policy"] == shown[place].policy], names, colours)
-    for ax in panels[:, 0]:
-        ax.set_yticks(range(len(names)), names)
-        for label, name in zip(ax.get_yticklabels(), names, strict=True):
-            label.set_fontweight("bold" if name == HEADLINE else "normal")
-        _name_families(ax, names)
-    figure.suptitle(
-        f"How much the answer depends on the estimator: {HEADLINE} is the headline",
-        x=0.008,
-        ha="left",
-        fontsize=12.5,
-        fontweight="bold",
-        color=style.INK,
-    )
-    legend = "Interests per user against the current strategy, %.  Black line: current strategy"
-    truths = any(not math.isnan(answer.primary.truth) for answer in shown)
-    legend += "; dotted: the known truth" if truths else ""
-    figure.supxlabel(f"{legend}; ◂ ▸: outside the panel", fontsize=9.5, color=style.QUIET)
-    return figure
-
-
-def _estimators_panel(
-    ax: "Axes", answer: Answer, rows: pd.DataFrame, names: Sequence[str], colours: Mapping[str, str]
-) -> None:
-    """One policy's estimates, one row per estimator; what lies outside the panel is an arrow at its edge."""
-    found = {
-        str(row["estimator"]): estimate_of({str(k): v for k, v in row.items()}, answer.primary.current)
-        for row in rows.to_dict("records")
-    }
-    steady = [estimate for name, estimate in found.items() if _family(name) != "traj"]
-    low, high = _limits([*steady, answer.primary], [answer.primary])
-    for place, name in enumerate(names):
-        estimate = found.get(name, Estimate())
-        headline = name == HEADLINE
-        colour = colours[answer.policy] if headline else "#8a8a8a"
-        _interval(ax, estimate, place, (low, high), colour, faint=not headline, width=2.6 if headline else 1.3)
-        at = 100 * estimate.change
-        if low <= at <= high:
-            ax.plot(at, place, marker="o", markersize=6.5 if headline else 4, color=colour, zorder=3)
-        elif not math.isnan(at):
-            edge, side, text = (low, "left", f"◂ {at:,.0f}") if at < low else (high, "right", f"{at:,.0f} ▸")
-            ax.text(edge, place, text, ha=side, va="center", fontsize=7.5, color=style.QUIET)
-    for place in range(1, len(names)):
-        if _family(names[place]) != _family(names[place - 1]):
-            ax.axhline(place - 0.5, color="#b0b0b0", linewidth=0.8)
-    ax.axvline(0, color=style.CURRENT_COLOUR, linewidth=1.1)
-    if not math.isnan(answer.primary.truth):
-        truth = 100 * answer.primary.relative(answer.primary.truth - answer.primary.current)
-        ax.axvline(truth, color=style.INK, linewidth=1.3, linestyle=":")
-    ax.set_xlim(low, high)
-    ax.set_ylim(len(names) - 0.4, -0.6)
-    ax.locator_params(axis="x", nbins=5)
-    style.quiet(ax, grid="x")
-    ax.tick_params(axis="y", length=0)
-    refused = " (not answered)" if answer.refused else ""
-    name = shortened(answer.policy, 16 if refused else 28)
-    ax.set_title(
-        name + refused,
-        loc="left",
-        fontsize=10,
-        fontweight="bold",
-        color=style.readable(colours[answer.policy]),
-        parse_math=False,
-    )
-
-
-def _name_families(ax: "Axes", names: Sequence[str]) -> None:
-    """The kinds of weights, upright left of the estimators' names."""
-    for family, label in FAMILIES.items():
-        places = [place for place, name in enumerate(names) if _family(name) == family]
-        if places:
-            ax.annotate(
-                label,
-                (0, (places[0] + places[-1]) / 2),
-                (-86, 0),
-                xycoords=("axes fraction", "data"),
-                textcoords="offset points",
-                rotation=90,
-                ha="center",
-                va="center",
-                fontsize=8.5,
-                color=style.QUIET,
-            )
-
-
-def _interval(
-    ax: "Axes",
-    estimate: Estimate,
-    place: float,
-    limits: tuple[float, float],
-    colour: str,
-    faint: bool,
-    width: float = 2.2,
-) -> None:
-    """The interval of the lift in percent as a line, cut at the limits; nothing where undefined."""
-    low, high = 100 * estimate.change_low, 100 * estimate.change_high
-    if math.isnan(low) or math.isnan(high) or low > limits[1] or high < limits[0]:
-        return
-    ends = [max(low, limits[0]), min(high, limits[1])]
-    ax.plot(ends, [place, place], color=colour, linewidth=width, alpha=0.45 if faint else 0.9, solid_capstyle="butt")
-
-
-def _limits(estimates: Sequence[Estimate], intervals: Sequence[Estimate]) -> tuple[float, float]:
-    """Limits in percent that hold 0, the estimates, the truths, and the `intervals` of what was answered."""
-    places = [0.0]
-    for estimate in estimates:
-        truth = estimate.relative(estimate.truth - estimate.current)
-        places += [100 * change for change in (estimate.change, truth) if math.isfinite(change)]
-    for estimate in intervals:
-        if estimate.verdict != UNANSWERABLE:
-            places += [100 * end for end in (estimate.change_low, estimate.change_high) if math.isfinite(end)]
-    low, high = min(places), max(places)
-    room = 0.08 * (high - low) if high > low else 1.0
-    return low - room, high + room
-
-
-def _by_family(names: Sequence[str]) -> list[str]:
-    """The estimators in the order of their weights: one-step, cumulative, cap-marginal, others."""
-    order = list(FAMILIES)
-    return sorted(names, key=lambda name: order.index(_family(name)) if _family(name) in order else len(order))
-
-
-def _family(estimator: str) -> str:
-    return estimator.rpartition("_")[2]
 
 
 def _from_zero(column: "pd.Series[float]") -> FloatArray:

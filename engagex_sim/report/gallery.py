@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import matplotlib as mpl
 
 from engagex_sim.ope.verdict import UNANSWERABLE
-from engagex_sim.report import diagnostics, figures, style
+from engagex_sim.report import diagnostics, figures, lifts, style
 from engagex_sim.report.answers import Answer, answers, estimate_of
 from engagex_sim.report.formats import count, number, percent, percent_range
 from engagex_sim.result import CURRENT, HEADLINE, PRIMARY, Result
@@ -41,12 +41,12 @@ def draw_pictures(result: Result) -> dict[str, Picture]:
             "Interests per 1,000 users, added up from the start of the evaluation period. A band holds the whole curve"
             " of its strategy in 95 % of logs like this one.",
         ),
-        ("lift", not result.summary.empty, figures.lift_figure, _lift_alt(result), _LIFT_CAPTION),
-        ("estimators", not result.summary.empty, figures.estimators_figure, _ESTIMATORS_ALT, estimators_text(result)),
+        ("lift", not result.summary.empty, lifts.lift_figure, _lift_alt(result), _LIFT_CAPTION),
+        ("estimators", not result.summary.empty, lifts.estimators_figure, _ESTIMATORS_ALT, estimators_text(result)),
         ("weights", bool(result.weights), diagnostics.weights_figure, _weights_alt(result), _WEIGHTS_CAPTION),
         (
             "contacts_per_day",
-            not result.calibration.empty,
+            not result.calibration.empty and not result.facts.propensity_logged,  # else no model is in use
             diagnostics.calibration_figure,
             "Contacts per day in the log and as expected by the model of the current strategy.",
             "If the model of the current strategy did not reproduce its contacts, no weight could be trusted.",

@@ -2,7 +2,7 @@
 
 import base64
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from engagex_sim.log import FileQuality
 from engagex_sim.ope.verdict import UNANSWERABLE
 from engagex_sim.report import sentences, style
-from engagex_sim.report.answers import CONTACTS, INTERESTED, NEVER, PROFIT, Answer, Estimate, answers, estimate_of
+from engagex_sim.report.answers import CONTACTS, INTERESTED, PROFIT, Answer, Estimate, answers, estimate_of
 from engagex_sim.report.formats import UNDEFINED, count, number, number_range, percent, percent_range
 from engagex_sim.report.gallery import Picture
 from engagex_sim.result import HEADLINE, ON_POLICY, PRIMARY, Result
@@ -51,7 +51,9 @@ def render_report(result: Result, pictures: Mapping[str, Picture], command: str)
         economics=sentences.economics_sentences(result),
         rows=_answer_rows(result, found),
         has_truth=any(not math.isnan(answer.primary.truth) for answer in found),
-        certainty=[_certainty(answer, result) for answer in found if not answer.is_reference],
+        certainty=[
+            _certainty(answer, result) for answer in found if not answer.is_current and not answer.makes_no_contacts
+        ],
         facts=result.facts,
         population=_population(result),
         notes=result.notes,
@@ -93,7 +95,7 @@ def _answer_rows(result: Result, found: list[Answer]) -> list[dict[str, Any]]:
             "profit": _told(answer, PROFIT)[0],
             "truth": percent(_true_change(answer.primary), signed=True) if not answer.is_current else "",
             "verdict": _verdict(answer),
-            "reason": "" if answer.is_reference else answer.primary.reason,
+            "reason": answer.primary.reason if answer.refused or not answer.primary.verdict else "",
             "mark": "" if answer.is_current else MARKS.get(answer.primary.verdict, ""),
         }
         for answer in found
@@ -121,8 +123,10 @@ def _change(answer: Answer) -> tuple[str, str]:
     if answer.refused or math.isnan(estimate.change):
         return UNDEFINED, ""
     change = percent(estimate.change, signed=True)
-    if answer.policy == NEVER or math.isnan(estimate.change_low):
-        return change, "exact" if answer.policy == NEVER else ""
+    if answer.makes_no_contacts:
+        return change, "exact"
+    if math.isnan(estimate.change_low):
+        return change, ""
     return change, percent_range(estimate.change_low, estimate.change_high)
 
 
@@ -168,13 +172,19 @@ def _population(result: Result) -> list[tuple[str, str]]:
         ("Decision points in the evaluation period", count(facts.n_decisions)),
         ("Contacts of the current strategy in it", count(facts.n_contacts)),
         ("Interests that followed", f"{count(facts.n_interests)} ({percent(rate)} of the contacts)"),
-        ("Kinds of contact", ", ".join(facts.kinds)),
+        ("Kinds of contact", _some(facts.kinds)),
         ("Contact cap", f"one contact in {facts.cap_days:g} days" if facts.cap_days else "none"),
         ("Smallest lift that this log could show", f"±{percent(facts.smallest_lift)}"),
     ]
     if math.isnan(facts.smallest_lift):
         rows[-1] = (rows[-1][0], UNDEFINED)
     return rows
+
+
+def _some(kinds: Sequence[str], most: int = 12) -> str:
+    if len(kinds) <= most:
+        return ", ".join(kinds)
+    return f"{len(kinds)} kinds: {', '.join(kinds[: most - 1])}, …, {kinds[-1]}"
 
 
 def _day(time: datetime) -> str:

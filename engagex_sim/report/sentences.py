@@ -30,16 +30,18 @@ def headline_sentence(result: Result) -> str:
     refused = [answer for answer in asked if answer.refused and answer not in silent]
     judged = [answer for answer in asked if not answer.refused and answer not in silent]
     told = []
-    if judged and all(answer.primary.verdict == WORSE for answer in judged):
-        told.append(f"No: {_listing(judged)} would have interested fewer users than the current strategy.")
-    elif judged:
-        told.append("Not shown: no strategy that this log can judge is better than the current one.")
-        if result.facts.smallest_lift > 0:
-            told.append(f"Lifts under ±{percent(result.facts.smallest_lift)} cannot be shown with this log.")
     if refused:
         reasons = {answer.primary.reason for answer in refused}
         why = _because(reasons.pop()) if len(reasons) == 1 else ""
         told.append(f"This log cannot answer the question for {_listing(refused)}{why}.")
+    if judged and all(answer.primary.verdict == WORSE for answer in judged):
+        no = "" if refused else "No: "
+        told.append(f"{no}{_listing(judged)} would have interested fewer users than the current strategy.")
+    elif judged:
+        which = f"Of the others, {_listing(judged)}, none" if refused else "Not shown: no strategy"
+        told.append(f"{which} is better than the current one as far as this log can show.")
+        if result.facts.smallest_lift > 0:
+            told.append(f"Lifts under ±{percent(result.facts.smallest_lift)} cannot be shown with this log.")
     if silent:
         verb = "makes" if len(silent) == 1 else "make"
         told.append(f"{_listing(silent)} {verb} {_hardly_any(silent)} contacts and so cannot interest more users.")
@@ -55,9 +57,25 @@ def title(result: Result) -> str:
         contacts = contacts_phrase(best) if result.facts.contact_is_a_choice else ""
         amount = _amount(best.primary, "interests")
         return f"{best.policy}: {amount} than the current strategy{', ' + contacts if contacts else ''}"
-    if asked and all(answer.refused for answer in asked):
-        return "This log cannot answer for any of the strategies"
-    return "No strategy is shown to be better than the current one"
+    refused = sum(answer.refused for answer in asked)
+    if asked and refused == len(asked):
+        return "This log cannot answer the question"
+    left_out = f"; for {refused} of {len(asked)} this log cannot answer" if refused else ""
+    return f"No strategy is shown to be better than the current one{left_out}"
+
+
+def tally(result: Result) -> str:
+    """How many strategies came out better, as a figure's title."""
+    asked = [answer for answer in answers(result) if not answer.is_current and not answer.makes_no_contacts]
+    judged = [answer for answer in asked if not answer.refused]
+    better = [answer for answer in judged if answer.primary.verdict == BETTER]
+    if not judged:
+        return "This log cannot answer for any of the strategies" if asked else "No strategy to compare"
+    if len(better) == 1:
+        return f"One strategy is shown to be better: {better[0].policy}"
+    if not better:
+        return "No strategy that this log can judge is shown to be better"
+    return f"{len(better)} of {len(judged)} strategies are shown to be better"
 
 
 def economics_sentences(result: Result) -> list[str]:
@@ -106,7 +124,7 @@ def contacts_phrase(answer: Answer) -> str:
 
 def _policy_sentence(answer: Answer, result: Result) -> str:
     name, primary = answer.policy, answer.primary
-    if answer[CONTACTS].value == 0:
+    if answer.makes_no_contacts:
         return f"{name}: no contacts, so no interests and no interested users (exact)."
     if answer.refused:
         sparing = " It makes almost no contacts." if answer.makes_almost_no_contacts else ""
@@ -195,7 +213,7 @@ def _listing(found: Sequence[Answer]) -> str:
 
 
 def _hardly_any(found: Sequence[Answer]) -> str:
-    return "no" if all(answer[CONTACTS].value == 0 for answer in found) else "almost no"
+    return "no" if all(answer.makes_no_contacts for answer in found) else "almost no"
 
 
 def _gain(answer: Answer) -> float:

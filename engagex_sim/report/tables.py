@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\n")
 
 
 def csv_text(table: pd.DataFrame) -> str:
@@ -15,5 +15,8 @@ def csv_text(table: pd.DataFrame) -> str:
 
 
 def _defused(value: object) -> object:
-    """Text that would start a formula gets an apostrophe in front, which spreadsheets do not show."""
-    return "'" + value if isinstance(value, str) and value.startswith(FORMULA_STARTS) else value
+    """Text that would start a formula gets an apostrophe in front; line ends are `\\n`, which alone get quoted."""
+    if not isinstance(value, str):
+        return value
+    text = value.replace("\r\n", "\n").replace("\r", "\n")
+    return "'" + text if text.startswith(FORMULA_STARTS) else text

@@ -1,12 +1,13 @@
 """`visits`: the original task in small. `null`: the same where nothing a policy can use matters."""
 
 import numpy as np
+from scipy.special import expit
 
 from engagex_sim.cap import DAY, Cap
 from engagex_sim.columns import AnyArray, Column, FloatArray, IntArray
 from engagex_sim.decisions import Decisions, starts
 from engagex_sim.features import exogenous_features
-from engagex_sim.policy import Context
+from engagex_sim.policy import Context, Policy
 from engagex_sim.worlds.world import LOG_START
 
 TYPES = np.array(["account", "cart", "help", "search", "view"], dtype=object)
@@ -18,11 +19,6 @@ HOURS = np.array([1, 1, 1, 1, 1, 2, 3, 5, 7, 8, 8, 7, 7, 7, 6, 6, 7, 8, 10, 12, 
 WEEKDAYS = np.array([1.0, 1.0, 1.0, 1.0, 1.1, 1.3, 1.2])
 
 
-def sigmoid(x: FloatArray) -> FloatArray:
-    """The logistic function, element by element."""
-    return 1 / (1 + np.exp(-x))
-
-
 class VisitsLogging:
     """The company's randomised strategy: more often after a cart, in the evening and for active users; never sure."""
 
@@ -32,7 +28,7 @@ class VisitsLogging:
         by_type = CONTACT_BY_TYPE[context.column("type").codes_for(list(TYPES))]
         evening = np.isin(context["hour"], (18, 19, 20, 21))
         odds = -3.1 + by_type + 0.4 * evening + 0.25 * np.log(context["triggers_7d"])
-        contact = np.where(context.mask[:, 1], np.clip(sigmoid(odds), 0.01, 0.35), 0.0)
+        contact = np.where(context.mask[:, 1], np.clip(expit(odds), 0.01, 0.35), 0.0)
         return np.column_stack([1 - contact, contact])
 
 
@@ -48,7 +44,7 @@ class Visits:
     cap = Cap(14)
     days = 31
     days_before = 14
-    logging = VisitsLogging()
+    logging: Policy = VisitsLogging()
     triggers_per_user = 28.0  # expected, within the log
 
     def lay_out(self, n_users: int, rng: np.random.Generator) -> Decisions:
@@ -94,7 +90,7 @@ class Visits:
         active = np.log(features["triggers_7d"].values)
         fresh = np.minimum(features["days_since_trigger"].values, 7.0)
         liked = np.isin(features["trigger"].values, (1, 4, 9))
-        return sigmoid(-4.09 + by_type + 0.25 * evening + 0.1 * active - 0.05 * fresh + 0.3 * liked + taste)
+        return expit(-4.09 + by_type + 0.25 * evening + 0.1 * active - 0.05 * fresh + 0.3 * liked + taste)
 
 
 class Null(Visits):
@@ -128,7 +124,7 @@ def visits(n_users: int, days_before: int, days: int, rng: np.random.Generator) 
 def zipf(n: int) -> FloatArray:
     """(n,) probabilities proportional to 1 / rank."""
     weights = 1 / np.arange(1, n + 1)
-    return weights / weights.sum()
+    return np.asarray(weights / weights.sum())
 
 
 def guids(n: int, rng: np.random.Generator) -> AnyArray:

@@ -4,16 +4,16 @@ A world lays out users' timelines from before the log begins, lets its logging p
 at its left edge as a real log is cut, and knows the true value of any policy over the evaluation period.
 """
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import pandas as pd
 
 from engagex_sim.cap import DAY, Cap
-from engagex_sim.columns import FloatArray, IntArray
+from engagex_sim.columns import FloatArray, sums_by
 from engagex_sim.decisions import Decisions, starts
 from engagex_sim.policy import Context, Policy
 from engagex_sim.simulate import simulate
@@ -23,7 +23,7 @@ LOG_START = 19_844 * DAY  # 2024-05-01, the month of the original log
 CHUNK = 20_000  # users laid out at a time, so that a large population needs no more memory than a small one
 
 
-class World(Protocol):
+class World(Hashable, Protocol):
     """What a world defines; everything else is derived from it below."""
 
     name: str
@@ -91,18 +91,13 @@ def frames(world: World, n_users: int, seed: int) -> tuple[pd.DataFrame, pd.Data
     """The world's log as two tables with the columns of `triggers.csv` and `actions.csv`."""
     log = visible(logged_decisions(world, n_users, np.random.default_rng(seed)))
     guid = log.user_id[log.user_of_row]
-    date = _text_of(log.time)
+    date = log.time.astype("datetime64[s]")
     triggers = pd.DataFrame(
-        {"guid": guid, "date": date}
-        | {name: column.decoded() for name, column in log.columns.items()}
+        {"guid": guid, "date": date} | {name: column.decoded() for name, column in log.columns.items()}
     )
     contact = log.action > 0
     actions = pd.DataFrame({"guid": guid[contact], "date": date[contact], "result": log.reward[contact].astype(int)})
     return triggers, actions
-
-
-def _text_of(time: IntArray) -> Any:
-    return pd.Series(pd.to_datetime(time, unit="s")).dt.strftime("%Y-%m-%d %H:%M:%S").to_numpy()
 
 
 @lru_cache(maxsize=4)
@@ -123,15 +118,16 @@ def true_value(
 
     Until the burn-in's end the logging policy contacts; from then on `policy` does. Only its contacts are drawn.
     """
-    interests = interested = contacts = 0.0
+    interests = np.zeros(evaluation_days(world))
+    interested, contacts = 0.0, 0
     for chunk, timeline in enumerate(_population(world, n_users, seed)):
         rng = np.random.default_rng([seed, chunk, 1])
         run = simulate(timeline, policy, world.reward_probabilities, rng)
         user, day = timeline.user_of_row, (timeline.time - timeline.evaluation_start[0]) // DAY
-        interests = interests + np.bincount(day, run.reward_probability, minlength=evaluation_days(world))
+        interests += sums_by(day, run.reward_probability, evaluation_days(world))
         contacts += int((run.action > 0).sum())
         with np.errstate(divide="ignore"):
-            miss = np.bincount(user, np.log1p(-run.reward_probability), minlength=timeline.n_users)
+            miss = sums_by(user, np.log1p(-run.reward_probability), timeline.n_users)
         interested += float(-np.expm1(miss).sum())
     total = float(np.sum(interests)) / n_users
     made = contacts / n_users

@@ -1,0 +1,241 @@
+"""The command line: what each experiment prints and writes, and how bad input ends."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from engagex_sim.worlds import WORLDS, frames
+from experiments.registry import EVALUATIONS, POLICIES, SUMMARIES
+from experiments.registry import WORLDS as WORLD_NAMES
+from experiments.run import main, recorded
+from policies import REGISTRY
+
+LIGHT = ["--folds", "2", "--n-boot", "50", "--grid", "light", "--threads", "1"]
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory):
+    """The two options of a small log."""
+    folder = tmp_path_factory.mktemp("log")
+    triggers, actions = frames(WORLDS["visits"], 800, seed=1)
+    triggers.to_csv(folder / "triggers.csv", index=False)
+    actions.to_csv(folder / "actions.csv", index=False)
+    return ["--triggers", str(folder / "triggers.csv"), "--actions", str(folder / "actions.csv")]
+
+
+@pytest.fixture
+def run(capsys, monkeypatch, tmp_path):
+    """Runs a command in an empty directory: (exit code, stdout, stderr)."""
+    monkeypatch.chdir(tmp_path)
+
+    def run_command(*arguments):
+        code = main([str(argument) for argument in arguments])
+        shown = capsys.readouterr()
+        return code, shown.out, shown.err
+
+    return run_command
+
+
+# --- finding one's way
+
+
+def test_without_a_name_every_experiment_is_listed_on_one_line(run):
+    code, out, _ = run()
+    assert code == 0
+    assert [line.split()[0] for line in out.splitlines()[1:]] == list(SUMMARIES)
+
+
+@pytest.mark.parametrize("name", SUMMARIES)
+def test_every_experiment_has_help(run, name):
+    code, out, _ = run(name, "--help")
+    assert code == 0
+    assert "--out" in out
+
+
+def test_help_imports_nothing_heavy():
+    """Typing --help must not wait for the numerical libraries."""
+    code = "import sys, experiments.run as r; r.main(['--help']); r.main(['compare', '--help']); print(*sys.modules)"
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    heavy = {"numpy", "pandas", "numba", "xgboost", "matplotlib", "duckdb", "gymnasium"}
+    assert not heavy & set(shown.splitlines()[-1].split())
+
+
+def test_the_registry_knows_every_policy_and_world():
+    assert set(POLICIES) == set(REGISTRY)
+    assert set(WORLD_NAMES) == set(WORLDS)
+    for experiment in EVALUATIONS.values():
+        assert set(experiment.policies) <= set(REGISTRY)
+        assert experiment.world in WORLDS
+
+
+# --- what is refused
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["nothing"], "There is no experiment 'nothing'; there are: baseline_vs_xgb, compare, check, make_world,"),
+        (["compare"], "compare needs --policies"),
+        (["compare", "--policies", "nobody"], "There is no policy 'nobody'; there are: never, first_chance,"),
+        (["compare", "--policies", "never", "--triggers", "t.csv"], "--actions is missing: a log is two files"),
+        (["compare", "--policies", "never", "--actions", "a.csv"], "--triggers is missing: a log is two files"),
+        (["compare", "--policies", "never", "--users", "u.csv"], "--users belongs to a log of your own"),
+        (["compare", "--policies", "never", "--columns", "guid=id"], "--columns belongs to a log of your own"),
+        (["compare", "--policies", "never", "--columns", "guid"], "--columns is a list of ours=yours"),
+        (["compare", "--policies", "never", "--columns", "guid=a,guid=b"], "--columns is a list of ours=yours"),
+        (["compare", "--policies", "never", "--cap-days", "-1"], "--cap-days should be greater than or equal to 0"),
+        (["compare", "--policies", "never", "--cap-days", "two"], "'--cap-days'"),
+        (["compare", "--policies", "never", "--start", "now"], "--start should be 'logged' or 'free', not 'now'."),
+        (["compare", "--policies", "never", "--folds", "1"], "--folds should be greater than or equal to 2, not 1."),
+        (["compare", "--policies", "never", "--world", "visits"], "No such option: --world"),
+        (["check"], "check needs a log: give --triggers and --actions."),
+        (["check", "--triggers", "t.csv", "--actions", "a.csv", "--folds", "2"], "No such option: --folds"),
+        (["check", "--triggers", "t.csv", "--actions", "a.csv"], "There is no file t.csv"),
+        (["make_world", "--world", "flat"], "There is no world 'flat'; there are: visits, null."),
+        (["make_world", "--n-users", "5", "--n-triggers", "5"], "give one of them"),
+        (["make_world", "--n-users", "0"], "--n-users and --n-triggers are at least 1"),
+        (["new_policy"], "Missing argument 'NAME'"),
+        (["new_policy", "9lives"], "'9lives' cannot be a policy's name"),
+        (["new_policy", "class"], "'class' cannot be a policy's name"),
+        (["new_policy", "never"], "There is a policy 'never' already"),
+    ],
+)
+def test_bad_input_ends_with_code_2_and_one_sentence(run, arguments, sentence):
+    code, out, err = run(*arguments)
+    assert (code, out) == (2, "")
+    assert sentence in err
+    assert len(err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("command", [["compare", "--policies", "never"], ["check"], ["make_world"]])
+def test_an_existing_directory_is_never_written_into(run, tmp_path, log, command):
+    (tmp_path / "here").mkdir()
+    files = [] if command == ["make_world"] else log
+    code, _, err = run(*command, *files, "--out", "here")
+    assert code == 2
+    assert "here exists already" in err
+    assert list((tmp_path / "here").iterdir()) == []
+
+
+# --- evaluations
+
+
+def test_compare_says_what_it_will_do_and_answers_with_a_table_sentences_and_files(run, tmp_path, log):
+    (tmp_path / "mine.py").write_text(
+        "import numpy as np\n\n\nclass Mine:\n    def action_probabilities(self, context):\n"
+        "        return context.mask / context.mask.sum(axis=1, keepdims=True)\n"
+    )
+    policies = "never,random_matched,mine.py:Mine"
+    code, out, err = run("compare", "--policies", policies, *log, *LIGHT, "--quiet", "--out", "result")
+    assert (code, err) == (0, "")
+    first, *_ = out.splitlines()
+    assert first.startswith("Comparing never, random_matched and mine with the current strategy on triggers.csv")
+    assert "cannot be shown with this log" in first
+    for sentence in ("\nnever: ", "\nrandom_matched: ", "\nmine: ", "Report: result/report.html"):
+        assert sentence in out
+    assert "\x1b" not in out
+    assert all(len(line) <= 80 for line in out.splitlines() if line.startswith(" "))  # the table
+    assert set(pd.read_csv("result/summary.csv")["policy"]) == {"current", "never", "random_matched", "mine"}
+    assert not list(tmp_path.glob(".*"))  # nothing half-written is left
+
+
+def test_the_same_seed_gives_the_same_files_wherever_they_go(run, tmp_path, log):
+    for out in ("one", "other"):
+        assert run("compare", "--policies", "uniform", *log, *LIGHT, "--seed", 3, "--out", out)[0] == 0
+    files = sorted(path.name for path in (tmp_path / "one").iterdir())
+    assert "report.html" in files and "summary.csv" in files
+    for name in files:
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "other" / name).read_bytes(), name
+
+
+def test_the_small_embedded_world_shows_the_truth_and_progress(run):
+    code, out, err = run("baseline_vs_xgb", "--small", "--policies", "first_chance", "--grid", "light", "--out", "o")
+    assert code == 0
+    assert "synthetic world visits" in out and "truth" in out
+    assert "cross-fitting (1 of 4)" in err
+    assert pd.read_csv("o/summary.csv")["truth"].notna().any()
+
+
+def test_a_fault_inside_a_plug_in_ends_with_code_2_and_its_own_lines_and_no_files(run, tmp_path, log):
+    (tmp_path / "mine.py").write_text(
+        "class Mine:\n    def action_probabilities(self, context):\n        return context['hour'] / nothing\n"
+    )
+    code, _, err = run("compare", "--policies", "mine.py:Mine", *log, *LIGHT, "--quiet", "--out", "result")
+    assert code == 2
+    assert "Policy mine failed in action_probabilities: NameError" in err
+    assert "mine.py\", line 3" in err and "context['hour'] / nothing" in err
+    assert "Traceback" not in err and "guard.py" not in err
+    assert not Path("result").exists()
+
+
+def test_where_contacting_is_no_choice_the_preset_leaves_never_out(run):
+    sent = pd.DataFrame({"guid": [f"u{i:03}" for i in range(400)], "date": "2024-05-01 10:00:00"})
+    sent["date"] = [f"2024-05-{1 + i % 28:02} {i % 24:02}:00:00" for i in range(400)]
+    sent["trigger"], sent["type"] = 1, [i % 2 for i in range(400)]
+    sent.to_csv("sent.csv", index=False)
+    sent.assign(result=[int(i % 7 == 0) for i in range(400)])[["guid", "date", "result"]].to_csv("a.csv", index=False)
+    options = ["--triggers", "sent.csv", "--actions", "a.csv", "--decision-points", "trigger", "--cap-days", 0]
+    code, out, _ = run("baseline_vs_xgb", *options, *LIGHT, "--out", "o")
+    assert code == 0
+    assert out.startswith("Comparing first_chance, uniform, random_matched, xgb_greedy and xgb_profit with")
+    code, _, err = run("compare", "--policies", "never", *options, *LIGHT, "--quiet", "--out", "p")
+    assert code == 2
+    assert "never cannot be tried where contacting is not a choice" in err
+
+
+def test_the_recorded_command_repeats_the_run_elsewhere():
+    given = ["compare", "--policies", "a b", "--out", "x", "--seed", "1", "--out=y"]
+    assert recorded(given) == "python -m experiments.run compare --policies 'a b' --seed 1"
+
+
+# --- the tools
+
+
+def test_check_accounts_for_every_row_and_says_what_could_be_shown(run, log):
+    triggers = Path(log[1]).read_text().splitlines()
+    damaged = [*triggers, triggers[-1], "u1,not a date,1,view"]
+    Path("triggers.csv").write_text("\n".join(damaged) + "\n")
+    code, out, err = run("check", "--triggers", "triggers.csv", *log[2:], "--out", "account")
+    assert (code, err) == (0, "")
+    account = json.loads(Path("account/data_quality.json").read_text())["files"]["triggers"]
+    assert account["read"] == len(damaged) - 1 == account["used"] + 2
+    assert (account["duplicates"], account["rejected"]) == (1, 1)
+    assert f"{account['read']:,}" in out and f"{account['used']:,}" in out
+    assert "cannot be shown with this log." in out
+    assert pd.read_csv("account/rejected_rows.csv")["line"].tolist() == [len(damaged)]
+
+
+def test_a_made_world_can_be_read_back_and_states_its_truth(run):
+    code, _, _ = run("make_world", "--world", "visits", "--n-users", 300, "--seed", 5, "--out", "world")
+    assert code == 0
+    truth = json.loads(Path("world/truth.json").read_text(), parse_constant=pytest.fail)
+    assert (truth["world"], truth["n_users"], truth["seed"]) == ("visits", 300, 5)
+    assert truth["policies"]["never"]["interests_per_user"] == 0
+    assert truth["policies"]["never"]["interests_per_contact"] is None
+    assert truth["policies"]["current"]["contacts_per_user"] < truth["policies"]["first_chance"]["contacts_per_user"]
+    expected, _ = frames(WORLDS["visits"], 300, 5)
+    assert len(pd.read_csv("world/triggers.csv")) == len(expected)
+    assert run("check", "--triggers", "world/triggers.csv", "--actions", "world/actions.csv")[0] == 0
+
+
+def test_a_new_policy_and_its_test_run_as_they_are(run, tmp_path, log):
+    code, out, _ = run("new_policy", "night_owl", "--out", "mine")
+    assert code == 0
+    assert "--policies mine/night_owl.py:NightOwl" in out
+    test = subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "mine/test_night_owl.py"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert test.returncode == 0, test.stdout
+    policies = "mine/night_owl.py:NightOwl"
+    assert run("compare", "--policies", policies, *log, *LIGHT, "--quiet", "--out", "result")[0] == 0
+    code, _, err = run("new_policy", "night_owl", "--out", "mine")
+    assert code == 2
+    assert "exists already; it is not overwritten" in err

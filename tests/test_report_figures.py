@@ -1,0 +1,131 @@
+"""The figures show every policy, in its own colour, and survive what data can hold."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+from report_example import STORIES, Story, example_result
+
+from engagex_sim.ope.verdict import BETTER, UNANSWERABLE
+from engagex_sim.report import diagnostics, figures, lifts, style
+from engagex_sim.report.gallery import draw_pictures, estimators_text
+from engagex_sim.result import Result
+
+FIGURES: tuple[Callable[[Result], Figure], ...] = (
+    figures.cumulative_interest_figure,
+    lifts.lift_figure,
+    lifts.estimators_figure,
+    diagnostics.weights_figure,
+    diagnostics.reliability_figure,
+    diagnostics.importance_figure,
+    diagnostics.calibration_figure,
+)
+
+
+def texts(figure: Figure) -> str:
+    return " ".join(text.get_text() for text in figure.findobj(lambda artist: hasattr(artist, "get_text")))
+
+
+def test_every_policy_has_one_colour_and_the_current_strategy_is_black() -> None:
+    colours = style.policy_colours(example_result())
+    assert set(colours) == {"current", *STORIES}
+    assert len(set(colours.values())) == len(colours)
+    assert colours["current"] == "#000000"
+
+
+def test_thirty_policies_have_thirty_colours() -> None:
+    stories = {f"policy_{i}": Story(0.1, 1.0, 0.01, BETTER) for i in range(30)}
+    colours = style.policy_colours(example_result(stories=stories))
+    assert len({colours[name] for name in stories}) == 30
+
+
+def test_the_curve_draws_each_policy_in_its_colour() -> None:
+    result = example_result(world=False)
+    ax = figures.plot_cumulative_interest(result, Figure().add_subplot())
+    colours = style.policy_colours(result)
+    assert sorted(to_hex(line.get_color()) for line in ax.lines) == sorted(c.lower() for c in colours.values())
+
+
+def test_the_curve_ends_at_the_headline_and_starts_at_zero() -> None:
+    result = example_result(world=False)
+    ax = figures.plot_cumulative_interest(result, Figure().add_subplot())
+    current = next(line for line in ax.lines if to_hex(line.get_color()) == "#000000")
+    height = np.asarray(current.get_ydata(), dtype=np.float64)
+    assert height[0] == 0
+    assert height[-1] == pytest.approx(25.1)
+
+
+def test_a_refused_policy_is_dashed_without_band_and_named_as_such() -> None:
+    stories = {"first_chance": STORIES["first_chance"]}
+    figure = figures.cumulative_interest_figure(example_result(world=False, stories=stories))
+    (ax,) = figure.axes
+    assert [line.get_linestyle() for line in ax.lines] == ["--", "-"]
+    assert len(ax.collections) == 1  # the current strategy's band
+    assert "(cannot be answered)" in texts(figure)
+
+
+def test_plot_uses_the_axes_that_it_is_given() -> None:
+    ax = Figure().add_subplot()
+    assert example_result().plot(ax) is ax
+
+
+def test_plot_without_axes_makes_some() -> None:
+    from matplotlib import pyplot as plt
+
+    plt.switch_backend("agg")
+    ax = example_result().plot()
+    assert isinstance(ax, Axes)
+    plt.close("all")
+
+
+@pytest.mark.parametrize("build", FIGURES)
+def test_every_figure_can_be_drawn_for_awkward_names_and_values(build: Callable[[Result], Figure]) -> None:
+    """Math markup, very long names, no weight, one policy, undefined numbers: no warning and no error."""
+    stories = {"$x_{1$ 50% \\frac <b>" + "long " * 20: Story(0.1, 1.0, 0.0, UNANSWERABLE, ess=np.nan, largest=np.nan)}
+    result = example_result(world=False, stories=stories)
+    summary = result.summary.assign(ci_low=np.nan, lift_low=np.nan, lift_high=np.nan)
+    result = replace(result, summary=summary, weights={name: np.zeros(9) for name in stories})
+    build(result).savefig("/dev/null", format="png", dpi=30)
+
+
+def test_figures_without_data_are_left_out() -> None:
+    result = example_result()
+    bare = replace(
+        result,
+        weights={},
+        reliability=result.reliability.iloc[:0],
+        feature_importance=result.feature_importance.iloc[:0],
+        calibration=result.calibration.iloc[:0],
+    )
+    assert set(draw_pictures(bare)) == {"cumulative_interests", "lift", "estimators"}
+
+
+def test_the_text_says_why_one_step_weights_are_not_the_headline() -> None:
+    text = estimators_text(example_result())
+    assert "a contact blocks the next 14 days" in text
+    assert "for first_chance" in text
+
+
+def test_without_a_cap_one_step_weights_are_said_to_be_the_same() -> None:
+    result = example_result()
+    text = estimators_text(replace(result, facts=replace(result.facts, cap_days=0.0)))
+    assert "are the same" in text
+
+
+@given(st.lists(st.floats(-0.5, 1.5), min_size=1, max_size=12), st.floats(0.0, 0.08))
+def test_labels_are_moved_apart_in_their_order(places: list[float], gap: float) -> None:
+    moved = style.spread_apart(np.array(places), gap)
+    order = np.argsort(places, kind="stable")
+    assert np.all(np.diff(moved[order]) >= gap - 1e-9)
+    assert moved.min() >= 0
+    assert moved.max() <= max(1.0, gap * (len(places) - 1)) + 1e-9
+
+
+def test_labels_that_have_room_stay_where_they_are() -> None:
+    assert style.spread_apart(np.array([0.9, 0.1, 0.5]), 0.05) == pytest.approx([0.9, 0.1, 0.5])

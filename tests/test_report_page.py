@@ -1,0 +1,135 @@
+"""The page: complete, self-contained, and text from data stays text."""
+
+import math
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import pytest
+from report_example import STORIES, Story, example_result
+
+from engagex_sim.ope.verdict import BETTER
+from engagex_sim.report.gallery import Picture
+from engagex_sim.report.page import render_report
+from engagex_sim.report.sentences import headline_sentence
+from engagex_sim.result import Result
+
+PICTURE = Picture("lift.png", b"\x89PNG", 900, 'a "quoted" <alt>', "a caption")
+
+
+def page_of(result: Result) -> str:
+    return render_report(result, {"lift": PICTURE}, "python -m experiments.run compare --policies 'a,b'")
+
+
+class Outline(HTMLParser):
+    """Checks nesting and collects tags and text."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in ("meta", "img", "br"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if "style" not in self.open:
+            self.text += data
+
+
+def outline(page: str) -> Outline:
+    parsed = Outline()
+    parsed.feed(page)
+    assert parsed.open == []
+    return parsed
+
+
+def plain(text: str) -> str:
+    return " ".join(text.split())
+
+
+def test_the_answer_comes_first_and_every_policy_appears() -> None:
+    result = example_result()
+    text = plain(outline(page_of(result)).text)
+    assert text.index(headline_sentence(result)) < text.index("Strategy Verdict") < text.index("Whom this is about")
+    for policy in ("current", *STORIES):
+        assert policy in text
+
+
+def test_the_page_needs_nothing_from_elsewhere() -> None:
+    page = page_of(example_result())
+    assert re.findall(r'(?:src|href)="(?!data:image/png;base64,|#)', page) == []
+    assert "url(" not in page
+    assert "<script" not in page
+
+
+def test_text_from_data_is_escaped() -> None:
+    """A policy, a kind, a reason, a note and a feature that would run as a script if they were taken as HTML."""
+    evil = "<script>alert(1)</script>"
+    stories = {evil: Story(0.2, 1.0, 0.03, BETTER), "odd": replace(STORIES["first_chance"], reason=evil)}
+    result = replace(example_result(stories=stories, kinds=(evil, "banner")), notes=(evil,))
+    page = render_report(result, {"lift": replace(PICTURE, caption=evil)}, evil)
+    assert "<script" not in page
+    assert page.count("&lt;script&gt;alert(1)&lt;/script&gt;") >= 6
+
+
+def test_pictures_have_texts_for_those_who_cannot_see_them() -> None:
+    images = [attributes for tag, attributes in outline(page_of(example_result())).tags if tag == "img"]
+    assert [image["alt"] for image in images] == ['a "quoted" <alt>']
+
+
+def test_tables_have_headers_with_a_scope() -> None:
+    headers = [attributes for tag, attributes in outline(page_of(example_result())).tags if tag == "th"]
+    assert headers
+    assert all(header.get("scope") in ("col", "row") for header in headers)
+
+
+def test_a_refused_policy_shows_its_reason_and_no_value() -> None:
+    page = page_of(example_result(stories={"first_chance": STORIES["first_chance"]}))
+    row = page[page.index("</span>first_chance</th>") :].partition("</tbody>")[0]
+    assert "cannot be answered from this log" in row
+    assert "50 are needed" in row
+    assert "40.7" not in row  # interests per 1,000 users
+
+
+def test_without_logged_propensities_the_page_says_that_nothing_was_randomised() -> None:
+    text = outline(page_of(example_result(world=False))).text
+    assert "The assignment was not randomised" in text
+    assert "What can be concluded" in text
+    assert "What cannot be concluded" in text
+
+
+def test_with_logged_propensities_it_does_not() -> None:
+    text = outline(page_of(example_result(world=False, propensity_logged=True))).text
+    assert "not randomised" not in text
+
+
+@pytest.mark.parametrize(
+    "assumption",
+    [
+        "The timeline does not react to contacts",
+        "No unobserved cause of both contact and interest",
+        "Users are independent",
+        "Interest is not incrementality",
+    ],
+)
+def test_every_assumption_is_printed(assumption: str) -> None:
+    assert assumption in page_of(example_result())
+
+
+def test_truth_is_shown_in_a_world_only() -> None:
+    assert "True change" in page_of(example_result(world=True))
+    assert "True change" not in page_of(example_result(world=False))
+
+
+def test_nothing_undefined_is_shown_as_a_number() -> None:
+    result = example_result()
+    result = replace(result, facts=replace(result.facts, smallest_lift=math.nan))
+    assert re.search(r"\bnan\b", outline(page_of(result)).text, re.IGNORECASE) is None
+    assert "None" not in outline(page_of(result)).text.replace("None of", "")
