@@ -231,7 +231,7 @@ def policy_truths(
         truths[policy_name(policy)] = Truth(
             metrics={m: float(np.dot(weight, [t.metrics[m] for t in each])) for m in each[0].metrics},
             curve=np.tensordot(weight, [t.curve for t in each], axes=1),
-            n_users=n_users,
+            n_users=each[0].n_users,
         )
     return truths
 

@@ -45,8 +45,8 @@ def replicate(world_name: str, seed: int, n_users: int) -> pd.DataFrame:
     crossfitted = cross_fit(prepared, policies, settings)
     estimates = estimate_all(prepared, crossfitted.observed, settings)
     truths = policy_truths(world, policies, crossfitted, settings, TRUTH_USERS)
-    table = summary_table(names, estimates, n_users, truths)
-    alone = summary_table(["logging"], _only(estimates, names.index("logging")), n_users, None)
+    table = summary_table(names, estimates, log.n_users, truths)
+    alone = summary_table(["logging"], _only(estimates, names.index("logging")), log.n_users, None)
     ends = alone.rename(columns={"lift_low": "alone_low", "lift_high": "alone_high"})
     keys = ["policy", "estimator", "metric"]
     table = table.merge(ends[ends["policy"] != CURRENT][[*keys, "alone_low", "alone_high"]], on=keys, how="left")

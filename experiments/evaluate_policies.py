@@ -55,7 +55,7 @@ def evaluate_policies(name: str, options: Options, command: str) -> None:
     terminal.show(result_table(result))
     for sentence in [headline_sentence(result), *policy_sentences(result), *economics_sentences(result)]:
         terminal.say(sentence)
-    terminal.say(f"Report: {directory / 'report.html'}")
+    terminal.say(f"Report: {directory / 'report.html'}", on_one_line=True)
 
 
 @dataclass(frozen=True)

@@ -39,9 +39,9 @@ class Terminal:
         self._quiet = quiet
         self._began = time.monotonic()
 
-    def say(self, text: str) -> None:
-        """A paragraph; broken into lines on a terminal only, so that a pipe gets one line."""
-        self._out.print(Text(text), soft_wrap=not self._out.is_terminal)
+    def say(self, text: str, *, on_one_line: bool = False) -> None:
+        """A paragraph; broken into lines on a terminal only, so that a pipe gets one line, and a path never."""
+        self._out.print(Text(text), soft_wrap=on_one_line or not self._out.is_terminal)
 
     def show(self, table: Table) -> None:
         """A table, as wide as the terminal at most."""

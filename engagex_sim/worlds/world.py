@@ -67,22 +67,27 @@ def visible(decisions: Decisions) -> Decisions:
 
 
 def _cut(decisions: Decisions, log_start: int) -> Decisions:
-    """The log as it would be had recording begun at `log_start`."""
+    """The log as it would be had recording begun at `log_start`: users who never came since then are not in it."""
     d = decisions
-    seen = d.time >= log_start
-    triggers = d.trigger_time >= log_start
-    trigger_user = np.repeat(np.arange(d.n_users), np.diff(d.trigger_start))
+    user, trigger_user = d.user_of_row, np.repeat(np.arange(d.n_users), np.diff(d.trigger_start))
+    rows, triggers = d.time >= log_start, d.trigger_time >= log_start
+    visits = np.bincount(trigger_user[triggers], minlength=d.n_users)
+    seen = visits > 0
     return replace(
         d,
-        user_start=starts(np.bincount(d.user_of_row[seen], minlength=d.n_users)),
-        time=d.time[seen],
-        action=d.action[seen],
-        reward=d.reward[seen],
-        propensity=d.propensity[seen],
-        columns={name: column.take(seen) for name, column in d.columns.items()},
-        trigger_start=starts(np.bincount(trigger_user[triggers], minlength=d.n_users)),
+        user_start=starts(np.bincount(user[rows], minlength=d.n_users)[seen]),
+        user_key=d.user_key[seen],
+        user_id=d.user_id[seen],
+        evaluation_start=d.evaluation_start[seen],
+        time=d.time[rows],
+        action=d.action[rows],
+        reward=d.reward[rows],
+        propensity=d.propensity[rows],
+        columns={name: column.take(rows) for name, column in d.columns.items()},
+        trigger_start=starts(visits[seen]),
         trigger_time=d.trigger_time[triggers],
         trigger_code=d.trigger_code[triggers],
+        other_start=np.zeros(int(seen.sum()) + 1, dtype=np.int64),
         log_start=log_start,
     )
 
@@ -119,28 +124,29 @@ def true_value(
     Until the burn-in's end the logging policy contacts; from then on `policy` does. Only its contacts are drawn.
     """
     interests = np.zeros(evaluation_days(world))
-    interested, contacts = 0.0, 0
+    interested, contacts, seen = 0.0, 0, 0
     for chunk, timeline in enumerate(_population(world, n_users, seed)):
         rng = np.random.default_rng([seed, chunk, 1])
         run = simulate(timeline, policy, world.reward_probabilities, rng)
         user, day = timeline.user_of_row, (timeline.time - timeline.evaluation_start[0]) // DAY
         interests += sums_by(day, run.reward_probability, evaluation_days(world))
         contacts += int((run.action > 0).sum())
+        seen += timeline.n_users
         with np.errstate(divide="ignore"):
             miss = sums_by(user, np.log1p(-run.reward_probability), timeline.n_users)
         interested += float(-np.expm1(miss).sum())
-    total = float(np.sum(interests)) / n_users
-    made = contacts / n_users
+    total = float(np.sum(interests)) / seen
+    made = contacts / seen
     return Truth(
         metrics={
             "interests_per_user": total,
-            "interested_users": interested / n_users,
+            "interested_users": interested / seen,
             "contacts_per_user": made,
             "interests_per_contact": total / made if made else float("nan"),
             "profit_per_user": value * total - cost * made,
         },
-        curve=np.cumsum(interests) / n_users * 1000,
-        n_users=n_users,
+        curve=np.cumsum(interests) / seen * 1000,
+        n_users=seen,
     )
 
 
