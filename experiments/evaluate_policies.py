@@ -7,6 +7,7 @@ from engagex_sim.errors import InputError
 from engagex_sim.evaluation import Prepared, evaluate_prepared, prepare
 from engagex_sim.log import Log, read_log
 from engagex_sim.policy import Policy, checked_probabilities, policy_name
+from engagex_sim.report.answers import answers
 from engagex_sim.report.files import write_result
 from engagex_sim.report.sentences import economics_sentences, headline_sentence, policy_sentences
 from engagex_sim.settings import Settings
@@ -52,7 +53,7 @@ def evaluate_policies(name: str, options: Options, command: str) -> None:
         result = evaluate_prepared(prepared, policies, settings, world, progress)
         progress("writing the report")
         write_result(result, directory, command)
-    terminal.show(result_table(result))
+    terminal.show(result_table(answers(result)))
     for sentence in [headline_sentence(result), *policy_sentences(result), *economics_sentences(result)]:
         terminal.say(sentence)
     terminal.say(f"Report: {directory / 'report.html'}", on_one_line=True)

@@ -3,9 +3,10 @@
 import math
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from textwrap import fill
 from typing import Protocol
 
 from rich.box import SIMPLE_HEAD
@@ -17,10 +18,10 @@ from rich.text import Text
 
 import engagex_sim
 from engagex_sim.ope.verdict import BETTER, UNANSWERABLE, WORSE
-from engagex_sim.report.answers import CONTACTS, Answer, Estimate, answers
+from engagex_sim.report.answers import CONTACTS, Answer, Estimate
 from engagex_sim.report.formats import UNDEFINED, number, number_range, percent
-from engagex_sim.result import Result
 
+NAME_WIDTH = 14  # of a policy, so that all columns fit on 80
 STYLES = {BETTER: "green", WORSE: "red", UNANSWERABLE: "yellow"}
 
 
@@ -44,8 +45,8 @@ class Terminal:
         self._out.print(Text(text), soft_wrap=on_one_line or not self._out.is_terminal)
 
     def show(self, table: Table) -> None:
-        """A table, as wide as the terminal at most."""
-        self._out.print(table)
+        """A table, as wide as the terminal at most, between blank lines."""
+        self._out.print("", table, "", sep="\n")
 
     @contextmanager
     def progress(self) -> Iterator[Progress]:
@@ -79,16 +80,15 @@ class Terminal:
             )
 
 
-def result_table(result: Result) -> Table:
+def result_table(found: Sequence[Answer]) -> Table:
     """One row per policy: contacts and interests per user, the lift in interests with its interval, the verdict."""
-    found = answers(result)
     in_a_world = any(not math.isnan(answer.primary.truth) for answer in found)
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    table.add_column("policy", overflow="fold", min_width=12)
+    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("policy", no_wrap=True)  # only the verdict gives way on a narrow terminal
     numbers = ["contacts\nper user", "interests\nper user,\n95 % CI", *(["truth"] if in_a_world else [])]
     for header in [*numbers, "lift,\n95 % CI"]:
         table.add_column(header, justify="right", no_wrap=True)
-    table.add_column("verdict", min_width=10)
+    table.add_column("verdict")
     for answer in found:
         truth = [number(answer.primary.truth)] if in_a_world else []
         contacts = number(answer[CONTACTS].value)
@@ -96,7 +96,7 @@ def result_table(result: Result) -> Table:
             interests = lift = UNDEFINED
         else:
             interests, lift = _interests(answer.primary), "" if answer.is_current else _lift(answer.primary)
-        table.add_row(answer.policy, contacts, interests, *truth, lift, _verdict(answer))
+        table.add_row(fill(answer.policy, NAME_WIDTH), contacts, interests, *truth, lift, _verdict(answer))
     return table
 
 

@@ -4,6 +4,11 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# The first example pays for compilation, so examples have no deadline; in CI the same examples are tried every time.
+settings.register_profile("default", deadline=None, derandomize="CI" in os.environ)
+settings.load_profile("default")
 
 
 @pytest.fixture(scope="session")

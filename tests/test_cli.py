@@ -8,10 +8,14 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from engagex_sim.ope.verdict import NO_DIFFERENCE, UNANSWERABLE
+from engagex_sim.report.answers import CONTACTS, Answer, Estimate
+from engagex_sim.result import PRIMARY
 from engagex_sim.worlds import WORLDS, frames
 from experiments.registry import EVALUATIONS, POLICIES, SUMMARIES
 from experiments.registry import WORLDS as WORLD_NAMES
 from experiments.run import main, recorded
+from experiments.terminal import Terminal, result_table
 from policies import REGISTRY
 
 LIGHT = ["--folds", "2", "--n-boot", "50", "--grid", "light", "--threads", "1"]
@@ -141,6 +145,23 @@ def test_compare_says_what_it_will_do_and_answers_with_a_table_sentences_and_fil
     assert all(len(line) <= 80 for line in out.splitlines() if line.startswith(" "))  # the table
     assert set(pd.read_csv("result/summary.csv")["policy"]) == {"current", "never", "random_matched", "mine"}
     assert not list(tmp_path.glob(".*"))  # nothing half-written is left
+
+
+def test_the_table_loses_nothing_on_80_columns_and_hides_refused_numbers(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    wide = {"value": 0.00941, "low": -0.000188, "high": 0.0249, "truth": 0.0149}
+    lift = {"change": 0.94, "change_low": -2.83, "change_high": 3.77}
+    found = [
+        Answer("current", {PRIMARY: Estimate(**wide), CONTACTS: Estimate(0.493)}),
+        Answer("of_a_very_long_name", {PRIMARY: Estimate(**wide, **lift, verdict=NO_DIFFERENCE)}),
+        Answer("refused", {PRIMARY: Estimate(**{**wide, "value": 0.789}, **lift, verdict=UNANSWERABLE)}),
+    ]
+    Terminal().show(result_table(found))
+    out = capsys.readouterr().out
+    assert all(len(line) <= 80 for line in out.splitlines())
+    for text in ("−0.000188 … 0.0249", "−283 … +377 %", "of_a_very_long", "difference", "answered", "log"):
+        assert text in out
+    assert "0.789" not in out
 
 
 def test_the_same_seed_gives_the_same_files_wherever_they_go(run, tmp_path, log):

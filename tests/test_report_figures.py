@@ -89,7 +89,7 @@ def test_every_figure_can_be_drawn_for_awkward_names_and_values(build: Callable[
     """Math markup, very long names, no weight, one policy, undefined numbers: no warning and no error."""
     stories = {"$x_{1$ 50% \\frac <b>" + "long " * 20: Story(0.1, 1.0, 0.0, UNANSWERABLE, ess=np.nan, largest=np.nan)}
     result = example_result(world=False, stories=stories)
-    summary = result.summary.assign(ci_low=np.nan, lift_low=np.nan, lift_high=np.nan)
+    summary = result.summary.assign(ci_low=np.nan, lift_percent_low=np.nan, lift_percent_high=np.nan)
     result = replace(result, summary=summary, weights={name: np.zeros(9) for name in stories})
     build(result).savefig("/dev/null", format="png", dpi=30)
 

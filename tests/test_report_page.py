@@ -133,3 +133,14 @@ def test_nothing_undefined_is_shown_as_a_number() -> None:
     result = replace(result, facts=replace(result.facts, smallest_lift=math.nan))
     assert re.search(r"\bnan\b", outline(page_of(result)).text, re.IGNORECASE) is None
     assert "None" not in outline(page_of(result)).text.replace("None of", "")
+
+
+def test_the_true_change_compares_truth_with_truth() -> None:
+    """Truths of 30 and 20 per 1,000 users are a true change of +50 %, whatever the log happened to show."""
+    result = example_result(stories={"uniform": STORIES["uniform"]})
+    summary = result.summary.copy()
+    summary.loc[summary["policy"] == "uniform", "truth"] = 0.03
+    summary.loc[summary["policy"] == "current", "truth"] = 0.02
+    page = page_of(replace(result, summary=summary))
+    row = page[page.index("</span>uniform</th>") :].partition("</tbody>")[0]
+    assert "+50\u00a0%" in row

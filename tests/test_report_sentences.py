@@ -77,6 +77,12 @@ def test_headline_prefers_the_gain_at_the_same_volume_and_names_the_largest() ->
     assert "The most interests come from uniform: +31 %" in headline
 
 
+def test_a_gain_by_more_contacts_alone_is_said_to_be_one() -> None:
+    headline = headline_sentence(example_result(stories={"uniform": STORIES["uniform"]}))
+    assert headline.startswith("Yes: uniform would have won 31 % more interests")
+    assert headline.endswith("At the current number of contacts no strategy is shown to be better.")
+
+
 def story(verdict: str, lift: float = 0.0, contacts: float = 1.0) -> Story:
     return Story(lift, contacts, 0.03, verdict, reason="the log is too small" if verdict == UNANSWERABLE else "")
 
@@ -118,8 +124,7 @@ def test_a_profit_policy_that_stays_silent_is_said_to_find_no_contact_worthwhile
 
 def test_lifts_are_absolute_where_the_current_strategy_has_no_interests() -> None:
     result = example_result(stories={"uniform": Story(0.5, 1.0, 0.01, BETTER)})
-    summary = result.summary.copy()
-    summary.loc[summary["policy"] == "current", "value"] = 0.0
+    summary = result.summary.assign(lift_percent=math.nan, lift_percent_low=math.nan, lift_percent_high=math.nan)
     sentence = policy_sentences(replace(result, summary=summary))[0]
     assert "0.0126 more interests per user" in sentence
     assert "nan" not in sentence

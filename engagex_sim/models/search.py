@@ -9,7 +9,7 @@ import numpy as np
 import xgboost as xgb
 from imblearn import FunctionSampler
 from imblearn.pipeline import Pipeline
-from joblib import parallel_config  # type: ignore[import-untyped]
+from joblib import parallel_config
 from sklearn.metrics import log_loss
 from sklearn.model_selection import GridSearchCV, cross_val_predict
 

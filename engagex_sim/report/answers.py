@@ -1,14 +1,14 @@
 """The headline rows of a result, one `Answer` per policy: what sentences, figures and the page all read."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
 
 from engagex_sim.ope.verdict import UNANSWERABLE
-from engagex_sim.result import CURRENT, PRIMARY, Result
+from engagex_sim.result import CURRENT, ON_POLICY, PRIMARY, Result
 
 NEVER = "never"
 CONTACTS = "contacts_per_user"
@@ -24,34 +24,20 @@ class Estimate:
     """One row of the summary. Numbers are NaN and texts empty where undefined."""
 
     value: float = math.nan
-    low: float = math.nan
+    low: float = math.nan  # pointwise 95 %
     high: float = math.nan
     lift: float = math.nan
-    lift_low: float = math.nan
+    lift_low: float = math.nan  # 95 % for all policies at once
     lift_high: float = math.nan
-    current: float = math.nan  # the current strategy's value of the same metric
+    change: float = math.nan  # the lift as a share of the current strategy's value
+    change_low: float = math.nan
+    change_high: float = math.nan
     truth: float = math.nan
+    true_change: float = math.nan  # of the truth against the current strategy's truth
     ess: float = math.nan
     max_weight_share: float = math.nan
     verdict: str = ""
     reason: str = ""
-
-    @property
-    def change(self) -> float:
-        """The lift as a share of the current strategy's value."""
-        return self.relative(self.lift)
-
-    @property
-    def change_low(self) -> float:
-        return self.relative(self.lift_low)
-
-    @property
-    def change_high(self) -> float:
-        return self.relative(self.lift_high)
-
-    def relative(self, difference: float) -> float:
-        """A difference as a share of the current strategy's value; NaN where that is 0 or undefined."""
-        return difference / abs(self.current) if abs(self.current) > 0 else math.nan
 
 
 @dataclass(frozen=True)
@@ -90,24 +76,37 @@ class Answer:
     def makes_almost_no_contacts(self) -> bool:
         """True if it makes hardly any of the contacts that the current strategy makes (`never` is meant to)."""
         contacts = self[CONTACTS]
-        return not self.is_reference and contacts.value < ALMOST_NO_CONTACTS * contacts.current
+        return not self.is_reference and contacts.value < ALMOST_NO_CONTACTS * (contacts.value - contacts.lift)
 
 
 def answers(result: Result) -> list[Answer]:
     """One answer per policy, in the order of the summary, the current strategy first."""
-    table = result.table
-    ours = table[table["policy"] == CURRENT]
-    current = {str(metric): float(value) for metric, value in zip(ours["metric"], ours["value"], strict=True)}
-    found: dict[str, dict[str, Estimate]] = {CURRENT: {}} if current else {}
-    for row in table.to_dict("records"):
-        metric = str(row["metric"])
-        estimate = estimate_of({str(name): value for name, value in row.items()}, current.get(metric, math.nan))
-        found.setdefault(str(row["policy"]), {})[metric] = estimate
-    return [Answer(policy, estimates) for policy, estimates in found.items()]
+    found: dict[str, dict[str, Estimate]] = {}
+    for row, estimate in _estimates(result.table, result):
+        found.setdefault(str(row["policy"]), {})[str(row["metric"])] = estimate
+    ordered = sorted(found, key=lambda policy: policy != CURRENT)
+    return [Answer(policy, found[policy]) for policy in ordered]
 
 
-def estimate_of(row: Mapping[str, Any], current: float) -> Estimate:
-    """An estimate from a row of the summary and the current strategy's value of the same metric."""
+def by_estimator(result: Result) -> dict[str, dict[str, Estimate]]:
+    """Policy → estimator → the estimate of interests per user; the log itself is left out."""
+    rows = result.summary[(result.summary["metric"] == PRIMARY) & (result.summary["estimator"] != ON_POLICY)]
+    found: dict[str, dict[str, Estimate]] = {}
+    for row, estimate in _estimates(rows, result):
+        found.setdefault(str(row["policy"]), {})[str(row["estimator"])] = estimate
+    return found
+
+
+def _estimates(rows: pd.DataFrame, result: Result) -> Iterator[tuple[Mapping[Hashable, Any], Estimate]]:
+    """Each row of (a part of) the summary with its estimate."""
+    ours = result.summary[result.summary["policy"] == CURRENT].to_dict("records")
+    truths = {str(row["metric"]): _number(row, "truth") for row in ours}
+    for row in rows.to_dict("records"):
+        yield row, _estimate(row, truths.get(str(row["metric"]), math.nan))
+
+
+def _estimate(row: Mapping[Hashable, Any], current_truth: float) -> Estimate:
+    truth = _number(row, "truth")
     return Estimate(
         value=_number(row, "value"),
         low=_number(row, "ci_low"),
@@ -115,8 +114,11 @@ def estimate_of(row: Mapping[str, Any], current: float) -> Estimate:
         lift=_number(row, "lift"),
         lift_low=_number(row, "lift_low"),
         lift_high=_number(row, "lift_high"),
-        current=current,
-        truth=_number(row, "truth"),
+        change=_number(row, "lift_percent") / 100,
+        change_low=_number(row, "lift_percent_low") / 100,
+        change_high=_number(row, "lift_percent_high") / 100,
+        truth=truth,
+        true_change=truth / current_truth - 1 if current_truth > 0 else math.nan,
         ess=_number(row, "ess"),
         max_weight_share=_number(row, "max_weight_share"),
         verdict=_text(row, "verdict"),
@@ -124,11 +126,11 @@ def estimate_of(row: Mapping[str, Any], current: float) -> Estimate:
     )
 
 
-def _number(row: Mapping[str, Any], name: str) -> float:
+def _number(row: Mapping[Hashable, Any], name: str) -> float:
     value = row.get(name)
     return math.nan if value is None or pd.isna(value) else float(value)
 
 
-def _text(row: Mapping[str, Any], name: str) -> str:
+def _text(row: Mapping[Hashable, Any], name: str) -> str:
     value = row.get(name)
     return "" if value is None or pd.isna(value) else str(value)

@@ -148,7 +148,7 @@ def importance_figure(result: Result, most: int = 12) -> "Figure":
         share = 100 * top["importance"].to_numpy(dtype=np.float64)
         ax.barh(place, share, color="#5b6b7a", height=0.66)
         for y, x in zip(place, share, strict=True):
-            ax.text(x, y, f" {x:.0f}", va="center", fontsize=8.5, color=style.QUIET)
+            ax.text(x, y, f" {x:.0f}" if x >= 0.5 else " <1", va="center", fontsize=8.5, color=style.QUIET)
         ax.set_yticks(place, [shortened(str(name), 24) for name in top["feature"]], parse_math=False)
         ax.set_ylim(tallest - 0.4, -0.6)
         ax.set_xlabel("Share of the model's gain, %")

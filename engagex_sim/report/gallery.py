@@ -11,9 +11,9 @@ import matplotlib as mpl
 
 from engagex_sim.ope.verdict import UNANSWERABLE
 from engagex_sim.report import diagnostics, figures, lifts, style
-from engagex_sim.report.answers import Answer, answers, estimate_of
+from engagex_sim.report.answers import Answer, Estimate, answers, by_estimator
 from engagex_sim.report.formats import count, number, percent, percent_range
-from engagex_sim.result import CURRENT, HEADLINE, PRIMARY, Result
+from engagex_sim.result import CURRENT, HEADLINE, Result
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -101,9 +101,11 @@ def estimators_text(result: Result) -> str:
     )
     gaps = _gaps(result)
     if gaps:
-        policy, step, cap = max(gaps, key=lambda gap: abs(gap[1] - gap[2]))
-        ours, theirs = percent(cap, signed=True), percent(step, signed=True)
-        text += f" Here ips_step says {theirs} for {policy}, {HEADLINE} {ours}."
+        policy, step, headline = max(gaps, key=lambda gap: abs(gap[1] - gap[2].change))
+        text += f" Here ips_step says {percent(step, signed=True)} for {policy}, {HEADLINE}"
+        text += f" {percent(headline.change, signed=True)}"
+        known = math.isfinite(headline.true_change)
+        text += f"; the truth is {percent(headline.true_change, signed=True)}." if known else "."
     return text + (
         " The middle group (_traj) multiplies the weights of a user's whole history: right on average, but noisy. The"
         " bottom group (_cap) works out how likely a strategy is to be free, and to contact, at each moment."
@@ -111,16 +113,15 @@ def estimators_text(result: Result) -> str:
     )
 
 
-def _gaps(result: Result) -> list[tuple[str, float, float]]:
-    """Relative lift by `ips_step` and by the headline for every policy that has both."""
-    rows = result.summary[(result.summary["metric"] == PRIMARY) & (result.summary["estimator"] == "ips_step")]
-    step = {str(row["policy"]): row for row in rows.to_dict("records")}
-    gaps = []
-    for answer in answers(result):
-        if answer.policy in step and not answer.is_reference:
-            row = {str(name): value for name, value in step[answer.policy].items()}
-            gaps.append((answer.policy, estimate_of(row, answer.primary.current).change, answer.primary.change))
-    return [gap for gap in gaps if math.isfinite(gap[1]) and math.isfinite(gap[2])]
+def _gaps(result: Result) -> list[tuple[str, float, Estimate]]:
+    """Policy, relative lift by `ips_step`, and the headline, for every policy that has both."""
+    estimates = by_estimator(result)
+    gaps = [
+        (answer.policy, estimates[answer.policy]["ips_step"].change, answer.primary)
+        for answer in answers(result)
+        if "ips_step" in estimates.get(answer.policy, {}) and not answer.is_reference
+    ]
+    return [gap for gap in gaps if math.isfinite(gap[1]) and math.isfinite(gap[2].change)]
 
 
 _LIFT_CAPTION = (

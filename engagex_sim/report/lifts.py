@@ -4,14 +4,12 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-import pandas as pd
-
 from engagex_sim.ope.verdict import BETTER, NO_DIFFERENCE, UNANSWERABLE, WORSE
 from engagex_sim.report import style
-from engagex_sim.report.answers import Answer, Estimate, answers, estimate_of
+from engagex_sim.report.answers import Answer, Estimate, answers, by_estimator
 from engagex_sim.report.formats import percent, shortened
 from engagex_sim.report.sentences import tally
-from engagex_sim.result import HEADLINE, ON_POLICY, PRIMARY, Result
+from engagex_sim.result import HEADLINE, Result
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -42,8 +40,8 @@ def lift_figure(result: Result) -> "Figure":
             markeredgewidth=1.8,
             alpha=0.45 if answer.refused else 1,
         )
-        if not math.isnan(estimate.truth):
-            place = 100 * estimate.relative(estimate.truth - estimate.current)
+        if not math.isnan(estimate.true_change):
+            place = 100 * estimate.true_change
             ax.plot(min(max(place, low), high), row, marker="|", color=style.INK, markersize=22, markeredgewidth=1.5)
         change = percent(estimate.change, signed=True)
         ax.annotate(
@@ -63,7 +61,7 @@ def lift_figure(result: Result) -> "Figure":
     style.quiet(ax, grid="x")
     ax.tick_params(axis="y", length=0)
     detail = "Line: 95 % interval, valid for all strategies at once. Full dot: a difference is shown; hollow: not."
-    truths = any(not math.isnan(answer.primary.truth) for answer in shown)
+    truths = any(not math.isnan(answer.primary.true_change) for answer in shown)
     style.say(ax, tally(result), detail + (" Upright stroke: the known truth." if truths else ""), 104)
     return figure
 
@@ -71,9 +69,9 @@ def lift_figure(result: Result) -> "Figure":
 def estimators_figure(result: Result) -> "Figure":
     """Every estimator's answer for every policy, by the kind of weights; the headline in the policy's colour."""
     shown = _estimated(result)
-    rows = result.summary[(result.summary["metric"] == PRIMARY) & (result.summary["estimator"] != ON_POLICY)]
-    names = _by_family([str(name) for name in rows["estimator"].unique()])
-    columns = min(3, max(len(shown), 1))
+    estimates = by_estimator(result)
+    names = _by_family(list(dict.fromkeys(name for found in estimates.values() for name in found)))
+    columns = 2 if len(shown) == 4 else min(3, max(len(shown), 1))
     lines = math.ceil(max(len(shown), 1) / columns)
     figure = style.new_figure(9, 0.75 + lines * (0.95 + 0.165 * len(names)))
     panels = figure.subplots(lines, columns, sharey=True, squeeze=False)
@@ -82,7 +80,8 @@ def estimators_figure(result: Result) -> "Figure":
         if place >= len(shown):
             ax.set_visible(False)
             continue
-        _estimators_panel(ax, shown[place], rows[rows["policy"] == shown[place].policy], names, colours)
+        answer = shown[place]
+        _estimators_panel(ax, answer, estimates[answer.policy], names, colours[answer.policy])
     for ax in panels[:, 0]:
         ax.set_yticks(range(len(names)), names)
         for label, name in zip(ax.get_yticklabels(), names, strict=True):
@@ -97,7 +96,7 @@ def estimators_figure(result: Result) -> "Figure":
         color=style.INK,
     )
     legend = "Interests per user against the current strategy, %.  Black line: current strategy"
-    truths = any(not math.isnan(answer.primary.truth) for answer in shown)
+    truths = any(not math.isnan(answer.primary.true_change) for answer in shown)
     legend += "; dotted: the known truth" if truths else ""
     figure.supxlabel(f"{legend}; ◂ ▸: outside the panel", fontsize=9.5, color=style.QUIET)
     return figure
@@ -109,19 +108,15 @@ def _estimated(result: Result) -> list[Answer]:
 
 
 def _estimators_panel(
-    ax: "Axes", answer: Answer, rows: pd.DataFrame, names: Sequence[str], colours: Mapping[str, str]
+    ax: "Axes", answer: Answer, found: Mapping[str, Estimate], names: Sequence[str], own_colour: str
 ) -> None:
     """One policy's estimates, one row per estimator; what lies outside the panel is an arrow at its edge."""
-    found = {
-        str(row["estimator"]): estimate_of({str(k): v for k, v in row.items()}, answer.primary.current)
-        for row in rows.to_dict("records")
-    }
     steady = [estimate for name, estimate in found.items() if _family(name) != "traj"]
     low, high = _limits([*steady, answer.primary], [answer.primary])
     for place, name in enumerate(names):
         estimate = found.get(name, Estimate())
         headline = name == HEADLINE
-        colour = colours[answer.policy] if headline else "#8a8a8a"
+        colour = own_colour if headline else "#8a8a8a"
         _interval(ax, estimate, place, (low, high), colour, faint=not headline, width=2.6 if headline else 1.3)
         at = 100 * estimate.change
         if low <= at <= high:
@@ -133,9 +128,8 @@ def _estimators_panel(
         if _family(names[place]) != _family(names[place - 1]):
             ax.axhline(place - 0.5, color="#b0b0b0", linewidth=0.8)
     ax.axvline(0, color=style.CURRENT_COLOUR, linewidth=1.1)
-    if not math.isnan(answer.primary.truth):
-        truth = 100 * answer.primary.relative(answer.primary.truth - answer.primary.current)
-        ax.axvline(truth, color=style.INK, linewidth=1.3, linestyle=":")
+    if not math.isnan(answer.primary.true_change):
+        ax.axvline(100 * answer.primary.true_change, color=style.INK, linewidth=1.3, linestyle=":")
     ax.set_xlim(low, high)
     ax.set_ylim(len(names) - 0.4, -0.6)
     ax.locator_params(axis="x", nbins=5)
@@ -148,7 +142,7 @@ def _estimators_panel(
         loc="left",
         fontsize=10,
         fontweight="bold",
-        color=style.readable(colours[answer.policy]),
+        color=style.readable(own_colour),
         parse_math=False,
     )
 
@@ -193,8 +187,7 @@ def _limits(estimates: Sequence[Estimate], intervals: Sequence[Estimate]) -> tup
     """Limits in percent that hold 0, the estimates, the truths, and the `intervals` of what was answered."""
     places = [0.0]
     for estimate in estimates:
-        truth = estimate.relative(estimate.truth - estimate.current)
-        places += [100 * change for change in (estimate.change, truth) if math.isfinite(change)]
+        places += [100 * change for change in (estimate.change, estimate.true_change) if math.isfinite(change)]
     for estimate in intervals:
         if estimate.verdict != UNANSWERABLE:
             places += [100 * end for end in (estimate.change_low, estimate.change_high) if math.isfinite(end)]

@@ -13,10 +13,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from engagex_sim.log import FileQuality
 from engagex_sim.ope.verdict import UNANSWERABLE
 from engagex_sim.report import sentences, style
-from engagex_sim.report.answers import CONTACTS, INTERESTED, PROFIT, Answer, Estimate, answers, estimate_of
+from engagex_sim.report.answers import CONTACTS, INTERESTED, PROFIT, Answer, Estimate, answers, by_estimator
 from engagex_sim.report.formats import UNDEFINED, count, number, number_range, percent, percent_range
 from engagex_sim.report.gallery import Picture
-from engagex_sim.result import HEADLINE, ON_POLICY, PRIMARY, Result
+from engagex_sim.result import HEADLINE, PRIMARY, Result
 
 METRIC_NAMES = {
     "n": "rows",
@@ -93,7 +93,7 @@ def _answer_rows(result: Result, found: list[Answer]) -> list[dict[str, Any]]:
             "change": _change(answer),
             "interested": _told(answer, INTERESTED, share=True),
             "profit": _told(answer, PROFIT)[0],
-            "truth": percent(_true_change(answer.primary), signed=True) if not answer.is_current else "",
+            "truth": percent(answer.primary.true_change, signed=True) if not answer.is_current else "",
             "verdict": _verdict(answer),
             "reason": answer.primary.reason if answer.refused or not answer.primary.verdict else "",
             "mark": "" if answer.is_current else MARKS.get(answer.primary.verdict, ""),
@@ -116,28 +116,26 @@ def _told(answer: Answer, metric: str, share: bool = False) -> tuple[str, str]:
 
 
 def _change(answer: Answer) -> tuple[str, str]:
-    """Relative lift and its simultaneous 95 % interval as text."""
-    estimate = answer.primary
+    """Relative lift of the headline as text, nothing where it is not to be used."""
     if answer.is_current:
         return "", ""
-    if answer.refused or math.isnan(estimate.change):
+    if answer.refused:
         return UNDEFINED, ""
-    change = percent(estimate.change, signed=True)
-    if answer.makes_no_contacts:
-        return change, "exact"
-    if math.isnan(estimate.change_low):
-        return change, ""
-    return change, percent_range(estimate.change_low, estimate.change_high)
+    change, interval = _told_change(answer.primary)
+    return change, "exact" if answer.makes_no_contacts else interval
+
+
+def _told_change(estimate: Estimate) -> tuple[str, str]:
+    """Relative lift and its simultaneous 95 % interval as text."""
+    known = not math.isnan(estimate.change_low)
+    interval = percent_range(estimate.change_low, estimate.change_high) if known else ""
+    return percent(estimate.change, signed=True), interval
 
 
 def _verdict(answer: Answer) -> str:
     if answer.is_current:
         return "what the log shows"
     return answer.primary.verdict or "undefined"
-
-
-def _true_change(estimate: Estimate) -> float:
-    return estimate.relative(estimate.truth - estimate.current)
 
 
 def _certainty(answer: Answer, result: Result) -> dict[str, str]:
@@ -222,29 +220,13 @@ def _cell(value: Any) -> str:
 
 def _estimator_table(result: Result, found: list[Answer]) -> dict[str, Any]:
     """Relative lift of interests per user by estimator (rows) and policy (columns)."""
-    asked = [answer for answer in found if not answer.is_reference]
-    rows = result.summary[(result.summary["metric"] == PRIMARY) & (result.summary["estimator"] != ON_POLICY)]
-    current = {answer.policy: answer.primary.current for answer in asked}
-    told: dict[str, dict[str, tuple[str, str]]] = {}
-    for row in rows.to_dict("records"):
-        policy = str(row["policy"])
-        if policy in current:
-            estimate = estimate_of({str(name): value for name, value in row.items()}, current[policy])
-            interval = percent_range(estimate.change_low, estimate.change_high)
-            told.setdefault(str(row["estimator"]), {})[policy] = (
-                percent(estimate.change, signed=True),
-                "" if math.isnan(estimate.change_low) else interval,
-            )
+    asked = [answer for answer in found if not answer.is_current and not answer.makes_no_contacts]
+    estimates = by_estimator(result)
+    names = dict.fromkeys(name for answer in asked for name in estimates[answer.policy])
+    told = {name: [_told_change(estimates[answer.policy].get(name, Estimate())) for answer in asked] for name in names}
     return {
         "policies": [answer.policy + (" (not answered)" if answer.refused else "") for answer in asked],
-        "rows": [
-            {
-                "estimator": estimator,
-                "headline": estimator == HEADLINE,
-                "cells": [cells.get(answer.policy, (UNDEFINED, "")) for answer in asked],
-            }
-            for estimator, cells in told.items()
-        ],
+        "rows": [{"estimator": name, "headline": name == HEADLINE, "cells": cells} for name, cells in told.items()],
     }
 
 

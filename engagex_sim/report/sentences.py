@@ -159,6 +159,8 @@ def _yes(better: Sequence[Answer], result: Result) -> str:
     same = [answer for answer in better if _same_volume(answer)]
     first = same[0] if same else better[0]
     text = f"Yes: {_gain_clause(first, contacts_phrase(first))}."
+    if not same and first[CONTACTS].lift > 0:
+        text += " At the current number of contacts no strategy is shown to be better."
     if better[0] is not first:
         most = better[0]
         text += (

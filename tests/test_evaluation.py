@@ -1,0 +1,215 @@
+"""The whole evaluation: on a world, on real logs, and what must not change its answer."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import engagex_sim
+from engagex_sim import InputError, Settings, evaluation
+from engagex_sim.columns import FloatArray
+from engagex_sim.evaluation import cross_fit, estimate_all, evaluate_prepared, prepare, prepare_decisions
+from engagex_sim.log import read_log
+from engagex_sim.ope.verdict import UNANSWERABLE
+from engagex_sim.policy import Context
+from engagex_sim.result import SUMMARY_COLUMNS, Result, headline
+from engagex_sim.worlds import WORLDS, frames, logged_decisions, visible
+from policies import REGISTRY
+
+LIGHT = Settings(grid="light", folds=2, n_boot=200)
+Evaluate = Callable[..., Result]
+
+
+@pytest.fixture(scope="module")
+def result() -> Result:
+    """Every built-in policy on a small world with its truth."""
+    world = WORLDS["visits"]
+    prepared = prepare(read_log(*frames(world, 3000, 0)), LIGHT, world)
+    return evaluate_prepared(prepared, [*(make() for make in REGISTRY.values()), world.logging], LIGHT, world)
+
+
+def test_the_summary_has_one_row_per_policy_estimator_and_metric(result: Result) -> None:
+    assert list(result.summary.columns) == [*SUMMARY_COLUMNS, "truth"]
+    counts = result.summary.groupby(["policy", "estimator"]).size()
+    assert (counts == 5).all()
+    assert len(counts) == 1 + 14 * (len(REGISTRY) + 1)
+    undefined = result.summary["value"].isna()
+    assert result.summary.loc[undefined, "reason"].notna().all()
+
+
+def test_never_is_exact_and_current_is_the_log_itself(result: Result) -> None:
+    never = headline(result, "never")
+    assert (never["value"], never["ci_low"], never["ci_high"]) == (0, 0, 0)
+    assert (never["lift_percent"], never["lift_percent_low"], never["lift_percent_high"]) == (-100, -100, -100)
+    assert never["verdict"] == "worse"
+    current = headline(result, "current")
+    assert current["value"] == result.facts.n_interests / result.facts.n_users
+    assert headline(result, "current", "contacts_per_user")["value"] == result.facts.n_contacts / result.facts.n_users
+
+
+def test_policies_matched_in_volume_make_as_many_contacts_as_the_log(result: Result) -> None:
+    now = headline(result, "current", "contacts_per_user")["value"]
+    for name in ("random_matched", "xgb_greedy"):
+        assert headline(result, name, "contacts_per_user")["value"] == pytest.approx(now, rel=0.05)
+
+
+def test_contacts_per_user_need_no_weights(result: Result) -> None:
+    """The recursion knows them; the doubly robust columns must reduce to it."""
+    rows = result.summary[(result.summary["policy"] == "uniform") & (result.summary["metric"] == "contacts_per_user")]
+    by_estimator = rows.set_index("estimator")["value"]
+    assert by_estimator["dr_cap"] == pytest.approx(by_estimator["dm_cap"], rel=1e-12)
+    assert by_estimator["snips_cap"] == pytest.approx(by_estimator["dm_cap"], rel=1e-9)
+
+
+def test_the_curve_ends_at_the_headline_and_never_falls_for_the_log(result: Result) -> None:
+    for policy, curve in result.curves.groupby("policy"):
+        end = curve["cumulative_interests_per_1000"].iloc[-1]
+        assert end == pytest.approx(1000 * headline(result, str(policy))["value"], abs=1e-9)
+    current = result.curves[result.curves["policy"] == "current"]
+    assert (current["cumulative_interests_per_1000"].diff().dropna() >= 0).all()
+    assert list(current["day"]) == list(range(1, 18))
+
+
+def test_the_logging_policy_itself_shows_no_difference(result: Result) -> None:
+    assert headline(result, "logging")["verdict"] == "no difference shown"
+    assert abs(headline(result, "logging")["lift_percent"]) < 5
+
+
+def test_one_step_weights_overrate_contacting_at_the_first_chance(result: Result) -> None:
+    rows = result.summary[(result.summary["policy"] == "first_chance")]
+    rows = rows[rows["metric"] == "interests_per_user"].set_index("estimator")
+    assert rows.loc["ips_step", "value"] > 3 * rows.loc["ips_step", "truth"]
+    assert rows.loc["ips_step", "value"] > 2 * rows.loc["ips_cap", "value"]
+
+
+def test_a_direct_method_has_no_interval(result: Result) -> None:
+    rows = result.summary[result.summary["estimator"] == "dm_cap"]
+    assert rows["ci_low"].isna().all()
+    assert rows["reason"].notna().all()
+
+
+def test_interested_users_are_at_most_the_interests(result: Result) -> None:
+    table = result.table.set_index(["policy", "metric"])["value"]
+    for policy in result.table["policy"].unique():
+        assert table[policy, "interested_users"] <= table[policy, "interests_per_user"] + 1e-12
+
+
+def test_contacts_of_the_model_add_up_to_those_of_the_log(result: Result) -> None:
+    made, expected = result.calibration["contacts"].sum(), result.calibration["expected"].sum()
+    assert made == result.facts.n_contacts
+    assert expected == pytest.approx(made, rel=0.05)
+
+
+def test_neither_block_size_nor_threads_change_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = WORLDS["visits"]
+    prepared = prepare_decisions(visible(logged_decisions(world, 1000, np.random.default_rng(0))), LIGHT)
+    policies = [REGISTRY["uniform"](), REGISTRY["xgb_greedy"]()]
+    whole = estimate_all(prepared, cross_fit(prepared, policies, LIGHT).observed, LIGHT)
+    monkeypatch.setattr(evaluation, "ROWS_AT_ONCE", 700)
+    two = LIGHT.model_copy(update={"threads": 2})
+    pieces = estimate_all(prepared, cross_fit(prepared, policies, two).observed, two)
+    np.testing.assert_allclose(pieces.value, whole.value, rtol=1e-9)
+    np.testing.assert_allclose(pieces.replicates, whole.replicates, rtol=1e-9)
+    np.testing.assert_allclose(pieces.curve_replicates, whole.curve_replicates, rtol=1e-9, atol=1e-15)
+
+
+def test_the_order_of_the_rows_in_the_files_does_not_matter() -> None:
+    triggers, actions = frames(WORLDS["visits"], 800, 3)
+    shuffled = [table.sample(frac=1, random_state=1) for table in (triggers, actions)]
+    own = {"grid": "light", "folds": 2, "n_boot": 100}
+    once = engagex_sim.evaluate(triggers, actions, [REGISTRY["xgb_greedy"]()], **own)
+    again = engagex_sim.evaluate(*shuffled, [REGISTRY["xgb_greedy"]()], **own)
+    pd.testing.assert_frame_equal(once.summary, again.summary)
+
+
+class ReadsHistory:
+    """Refused: what it reads depends on its own contacts."""
+
+    def action_probabilities(self, context: Context) -> FloatArray:
+        contact = np.where(context.mask[:, 1], context["contacts_so_far"] < 1, 0.0)
+        return np.column_stack([1 - contact, contact])
+
+
+class NotSummingToOne:
+    name = "half"
+
+    def action_probabilities(self, context: Context) -> FloatArray:
+        return np.full(context.mask.shape, 0.25)
+
+
+@pytest.mark.parametrize(
+    ("policies", "words"),
+    [
+        ([ReadsHistory()], "reads_history reads contacts_so_far"),
+        ([NotSummingToOne()], "half answered with a row that sums to 0.5"),
+        ([REGISTRY["never"](), REGISTRY["never"]()], "Two policies are called 'never'"),
+    ],
+)
+def test_policies_that_cannot_be_evaluated_are_refused_in_one_sentence(policies: list[object], words: str) -> None:
+    triggers, actions = frames(WORLDS["visits"], 400, 0)
+    with pytest.raises(InputError, match=words) as refusal:
+        engagex_sim.evaluate(triggers, actions, policies, grid="light", folds=2, n_boot=100)  # type: ignore[arg-type]
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_log_that_breaks_the_cap_is_modelled_without_it_and_says_so() -> None:
+    triggers, _ = frames(WORLDS["visits"], 1500, 0)
+    contacts = triggers.sample(frac=0.06, random_state=0)
+    interest = np.random.default_rng(0).random(len(contacts)) < 0.05
+    actions = contacts[["guid", "date"]].assign(result=interest.astype(int))
+    result = engagex_sim.evaluate(
+        triggers, actions, [REGISTRY["first_chance"]()], grid="light", folds=2, n_boot=100
+    )
+    assert not result.facts.cap_modelled
+    assert any("modelled without the cap" in note for note in result.notes)
+    assert headline(result, "first_chance", "contacts_per_user")["value"] < 1.5
+
+
+def test_contacts_without_decision_point_count_for_the_current_strategy_alone() -> None:
+    triggers, actions = frames(WORLDS["visits"], 1500, 0)
+    far = pd.DataFrame({"guid": triggers["guid"].unique()[:20], "date": triggers["date"].max(), "result": 1})
+    far["date"] += pd.Timedelta(hours=1)
+    both = pd.concat([actions, far])
+    own = {"grid": "light", "folds": 2, "n_boot": 100, "allow_orphans": 1.0, "match_window_hours": 0.5}
+    with_orphans = engagex_sim.evaluate(triggers, both, [REGISTRY["uniform"]()], **own)
+    without = engagex_sim.evaluate(triggers, actions, [REGISTRY["uniform"]()], **own)
+    more = headline(with_orphans, "current")["value"] - headline(without, "current")["value"]
+    assert more == pytest.approx(20 / without.facts.n_users)
+    assert any("belong to no decision point" in note for note in with_orphans.notes)
+
+
+@pytest.mark.parametrize(
+    ("folder", "ips", "snips", "ess"),
+    [("bts-men", 0.00300863, 0.00318942, 655.71), ("bts-women", 0.00743758, 0.00237305, 2.08)],
+)
+def test_the_open_bandit_logs_give_the_published_numbers(
+    real_data: Path, folder: str, ips: float, snips: float, ess: float
+) -> None:
+    files = [real_data / "open-bandit" / folder / f"{name}.csv.gz" for name in ("triggers", "actions")]
+    own = {"triggers_are": "contacts", "decision_points": "trigger", "cap_days": 0, "grid": "light", "folds": 2}
+    result = engagex_sim.evaluate(*files, [REGISTRY["uniform"]()], n_boot=200, **own)
+    rows = result.summary[(result.summary["policy"] == "uniform")]
+    rows = rows[rows["metric"] == "interests_per_user"].set_index("estimator")
+    for weights in ("step", "cap"):
+        assert rows.loc[f"ips_{weights}", "value"] == pytest.approx(ips, abs=5e-9)
+        assert rows.loc[f"snips_{weights}", "value"] == pytest.approx(snips, abs=5e-9)
+        assert rows.loc[f"ips_{weights}", "ess"] == pytest.approx(ess, abs=0.005)
+    assert (rows.loc["dr_cap", "verdict"] == UNANSWERABLE) == (folder == "bts-women")
+    assert result.facts.propensity_logged
+
+
+@pytest.mark.parametrize("with_users", [False, True])
+def test_the_coupon_campaigns_run_through(real_data: Path, with_users: bool) -> None:
+    folder = real_data / "completejourney"
+    users = folder / "users.csv" if with_users else None
+    policies = [REGISTRY[name]() for name in ("never", "first_chance", "xgb_greedy")]
+    result = engagex_sim.evaluate(
+        folder / "triggers.csv", folder / "actions.csv", policies, users, grid="light", folds=2, n_boot=100
+    )
+    for quality in (result.quality.triggers, result.quality.actions):
+        assert (quality.read, quality.used, quality.duplicates, quality.rejected) == (6589, 6589, 0, 0)
+    assert result.facts.n_users == (1604 if with_users else 1559)
+    assert headline(result, "first_chance")["verdict"] == UNANSWERABLE  # a kind is sent to everybody on its day
+    assert not result.facts.propensity_logged
