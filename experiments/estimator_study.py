@@ -18,7 +18,7 @@ from engagex_sim.tables import summary_table
 from engagex_sim.worlds import WORLDS, logged_decisions, visible
 from policies import REGISTRY
 
-FOLDS, N_BOOT, TRUTH_USERS = 3, 400, 60_000
+FOLDS, N_BOOT, TRUTH_USERS = 4, 400, 40_000
 AT_VOLUME = ("logging", "random_matched", "xgb_greedy")  # as many contacts as the current strategy
 KEPT = {"interests_per_user", "interested_users", "interests_per_contact", "contacts_per_user"}
 

@@ -21,13 +21,9 @@ Actions = Annotated[Path | None, typer.Option(help="Whom you contacted: guid, da
 Users = Annotated[Path | None, typer.Option(help="All users and their attributes: guid, ...", rich_help_panel=_LOG)]
 Columns = Annotated[
     str | None,
-    typer.Option(
-        metavar="OURS=YOURS,...", help="Your names of columns: guid=user_id,date=ts.", rich_help_panel=_LOG
-    ),
+    typer.Option(metavar="OURS=YOURS,...", help="Your names of columns: guid=user_id,date=ts.", rich_help_panel=_LOG),
 ]
-AllowRejected = Annotated[
-    float, typer.Option(metavar="SHARE", help="Rows that may be unusable.", rich_help_panel=_LOG)
-]
+AllowRejected = Annotated[float, typer.Option(metavar="SHARE", help="Rows that may be unusable.", rich_help_panel=_LOG)]
 AllowOrphans = Annotated[
     float, typer.Option(metavar="SHARE", help="Actions that may belong to no trigger.", rich_help_panel=_LOG)
 ]

@@ -63,6 +63,7 @@ class Terminal:
 
                 yield show
         else:
+
             def tell(step: str, done: int = 0, total: int | None = None) -> None:
                 of_total = f" ({done} of {total})" if total else ""
                 self._err.print(Text(f"{time.monotonic() - self._began:6.1f} s  {step}{of_total}"), soft_wrap=True)

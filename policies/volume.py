@@ -40,9 +40,7 @@ def matching_threshold(
         else:
             low = middle
     threshold = float(levels[low])
-    return threshold, matching_probability(
-        lambda tie: contacts_of(contact_probability(scores, threshold, tie)), target
-    )
+    return threshold, matching_probability(lambda tie: contacts_of(contact_probability(scores, threshold, tie)), target)
 
 
 def contact_probability(scores: FloatArray, threshold: float, tie: float) -> FloatArray:

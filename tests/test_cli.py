@@ -188,7 +188,7 @@ def test_a_fault_inside_a_plug_in_ends_with_code_2_and_its_own_lines_and_no_file
     code, _, err = run("compare", "--policies", "mine.py:Mine", *log, *LIGHT, "--quiet", "--out", "result")
     assert code == 2
     assert "Policy mine failed in action_probabilities: NameError" in err
-    assert "mine.py\", line 3" in err and "context['hour'] / nothing" in err
+    assert 'mine.py", line 3' in err and "context['hour'] / nothing" in err
     assert "Traceback" not in err and "guard.py" not in err
     assert not Path("result").exists()
 

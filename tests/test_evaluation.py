@@ -159,9 +159,7 @@ def test_a_log_that_breaks_the_cap_is_modelled_without_it_and_says_so() -> None:
     contacts = triggers.sample(frac=0.06, random_state=0)
     interest = np.random.default_rng(0).random(len(contacts)) < 0.05
     actions = contacts[["guid", "date"]].assign(result=interest.astype(int))
-    result = engagex_sim.evaluate(
-        triggers, actions, [REGISTRY["first_chance"]()], grid="light", folds=2, n_boot=100
-    )
+    result = engagex_sim.evaluate(triggers, actions, [REGISTRY["first_chance"]()], grid="light", folds=2, n_boot=100)
     assert not result.facts.cap_modelled
     assert any("modelled without the cap" in note for note in result.notes)
     assert headline(result, "first_chance", "contacts_per_user")["value"] < 1.5

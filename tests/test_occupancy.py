@@ -65,9 +65,7 @@ def test_the_recursion_restarted_after_a_contact_equals_the_conditional_frequenc
     made = simulate(timeline, Hazard(), chance, np.random.default_rng(2)).action.reshape(copies, -1) > 0
     one = Timeline.of(decisions([times]), Cap(14)).evaluation()
     first, second = np.array([1, 1, 1]), np.array([2, 3, 5])
-    free = free_after_contact(
-        np.full(3, 6), one.time, hazard, np.zeros(6, dtype=bool), Cap(14).seconds, first, second
-    )
+    free = free_after_contact(np.full(3, 6), one.time, hazard, np.zeros(6, dtype=bool), Cap(14).seconds, first, second)
     expected = made[made[:, 1]][:, second].mean(axis=0)
     error = np.sqrt(expected * (1 - expected) / made[:, 1].sum())
     assert (np.abs(free * hazard[second] - expected) <= 4.5 * error + 1e-12).all()

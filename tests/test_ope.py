@@ -118,6 +118,7 @@ def test_golden_overlap() -> None:
     assert found.max_weight_share == 0.75
     assert found.effective_positives == 1
     assert found.expected_contacts == 4
+    assert found.imbalance == 0
     assert found.balance_z == 0  # one user 1 below, the other 1 above
 
 
@@ -189,7 +190,9 @@ def test_the_smallest_lift_is_about_two_over_the_root_of_the_interests() -> None
     assert np.isnan(smallest_lift(np.zeros(10)))
 
 
-GOOD = Overlap(ess=500, max_weight_share=0.01, effective_positives=40, expected_contacts=900, balance_z=0.5)
+GOOD = Overlap(
+    ess=500, max_weight_share=0.01, effective_positives=40, expected_contacts=900, imbalance=0.02, balance_z=0.5
+)
 
 
 @pytest.mark.parametrize(
@@ -201,7 +204,8 @@ GOOD = Overlap(ess=500, max_weight_share=0.01, effective_positives=40, expected_
         (GOOD._replace(ess=12), (0.1, 0.2), UNANSWERABLE, "12 contacts"),
         (GOOD._replace(max_weight_share=0.69), (0.1, 0.2), UNANSWERABLE, "69%"),
         (GOOD._replace(effective_positives=3), (0.1, 0.2), UNANSWERABLE, "3 interests"),
-        (GOOD._replace(balance_z=-4.2), (0.1, 0.2), UNANSWERABLE, "4.2 standard errors"),
+        (GOOD._replace(balance_z=-4.2, imbalance=-0.3), (0.1, 0.2), UNANSWERABLE, "by 30%"),
+        (GOOD._replace(balance_z=-4.2), (0.1, 0.2), BETTER, "above 0"),
         (GOOD._replace(ess=float("nan")), (0.1, 0.2), UNANSWERABLE, "no contact"),
         (GOOD._replace(ess=float("nan"), expected_contacts=0.0), (-0.2, -0.1), WORSE, "below 0"),
     ],

@@ -12,7 +12,8 @@ UNANSWERABLE = "cannot be answered from this log"
 MIN_ESS = 50.0  # logged contacts, in effect
 MIN_POSITIVES = 10.0  # interests behind the number, in effect
 MAX_WEIGHT_SHARE = 0.10  # of all weight on one contact
-MAX_BALANCE_Z = 3.0  # standard errors by which Σw may miss its expectation
+MAX_BALANCE_Z = 3.0  # standard errors by which Σw may miss its expectation …
+MAX_IMBALANCE = 0.10  # … where it misses it by more than this share: the doubly robust estimate forgives a little
 
 
 class Verdict(NamedTuple):
@@ -33,10 +34,10 @@ def refusal(overlap: Overlap) -> str | None:
         return f"the logged contacts that fit this policy are worth only {overlap.ess:,.0f} contacts"
     if overlap.effective_positives < MIN_POSITIVES:
         return f"only {overlap.effective_positives:.0f} interests, in effect, stand behind the number"
-    if abs(overlap.balance_z) > MAX_BALANCE_Z:
+    if abs(overlap.balance_z) > MAX_BALANCE_Z and abs(overlap.imbalance) > MAX_IMBALANCE:
         return (
-            "the current strategy's contact probabilities do not explain its contacts where this policy acts"
-            f" (the weights miss their expected sum by {abs(overlap.balance_z):.1f} standard errors)"
+            "the modelled contact probabilities of the current strategy do not explain its contacts where this policy"
+            f" acts (the weights miss their expected sum by {abs(overlap.imbalance):.0%})"
         )
     return None
 

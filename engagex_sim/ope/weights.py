@@ -43,13 +43,14 @@ class Overlap(NamedTuple):
     max_weight_share: float  # the largest weight as a share of all
     effective_positives: float  # (Σwr)² / Σ(wr)²: how many interests carry the estimate
     expected_contacts: float  # Σ_t Σ_k q^π_t(k): the contacts that the target makes
-    balance_z: float  # Σw against its expectation, in standard errors over users
+    imbalance: float  # Σw / Σq^π − 1: 0 in expectation where the propensities are right
+    balance_z: float  # the same in standard errors over users
 
 
 def overlap(weight: FloatArray, reward: FloatArray, user: IntArray, expected: FloatArray) -> Overlap:
     """Overlap from weights and rewards (c,) of logged contacts, their users (c,), and Σ q^π per user (n_users,).
 
-    Were the propensities right, Σw per user would have mean Σ q^π: `balance_z` tests it. NaN where there is no weight.
+    Were the propensities right, Σw per user would have mean Σ q^π: `balance_z` tests it. NaN where undefined.
     """
     total, largest = weight.sum(), weight.max(initial=0.0)
     gain = weight * reward
@@ -61,6 +62,7 @@ def overlap(weight: FloatArray, reward: FloatArray, user: IntArray, expected: Fl
             max_weight_share=float(largest / total) if total > 0 else float("nan"),
             effective_positives=float(gain.sum() ** 2 / (gain**2).sum()) if gain.any() else 0.0,
             expected_contacts=float(expected.sum()),
+            imbalance=float(total / expected.sum() - 1) if expected.sum() > 0 else float("nan"),
             balance_z=float(difference.mean() / error) if error > 0 else 0.0,
         )
 
