@@ -104,11 +104,13 @@ def evaluate_prepared(
     policies: Sequence[Policy],
     settings: Settings,
     world: World | None = None,
+    truth_users: int = 100_000,
     progress: Progress = lambda *_: None,
 ) -> Result:
     """Cross-fit, weigh, bootstrap and judge `policies` against the current strategy.
 
-    In a world the truth stands beside the estimates: for policies that learn, the mean over the folds' policies.
+    In a world the truth stands beside the estimates, measured on `truth_users` fresh users: for policies that learn,
+    the mean over the folds' policies.
     """
     if prepared.quality is None:
         raise ValueError("a result reports the quality of the log it comes from: use prepare()")
@@ -120,7 +122,7 @@ def evaluate_prepared(
     truths = None
     if world is not None:
         progress("true values", settings.folds + 1, steps)
-        truths = policy_truths(world, policies, crossfitted, settings)
+        truths = policy_truths(world, policies, crossfitted, settings, truth_users)
     progress("done", steps, steps)
     observed, days = crossfitted.observed, _days(prepared).last_days
     return Result(
@@ -216,7 +218,7 @@ def _distinct_names(policies: Sequence[Policy]) -> list[str]:
 
 
 def policy_truths(
-    world: World, policies: Sequence[Policy], crossfitted: CrossFitted, settings: Settings, n_users: int = 100_000
+    world: World, policies: Sequence[Policy], crossfitted: CrossFitted, settings: Settings, n_users: int
 ) -> dict[str, Truth]:
     """The true value of every policy and of the current strategy, by name, over a population of `n_users`.
 

@@ -13,11 +13,10 @@ import numpy as np
 from engagex_sim.cap import DAY
 from engagex_sim.columns import BoolArray, FloatArray, IntArray, KeyArray, sums_by
 from engagex_sim.crossfit import Fitted
-from engagex_sim.errors import InputError
 from engagex_sim.occupancy import contact_probabilities, free_after_contact
 from engagex_sim.ope.raking import bins
 from engagex_sim.ope.weights import cumulative, ratio
-from engagex_sim.policy import Policy, checked_probabilities, policy_name
+from engagex_sim.policy import Policy, exogenous_probabilities
 from engagex_sim.timeline import Timeline
 
 ACTIVITY_EDGES = (1, 2, 3, 5, 8, 12, 20, 35, 60, 100)  # triggers in 14 days, between bins
@@ -181,7 +180,7 @@ def _policy_terms(
     second: IntArray,
 ) -> PolicyTerms:
     user, taken = t.user_of_row, t.action[contact] - 1
-    when_free = _exogenous_probabilities(policy, t)
+    when_free = exogenous_probabilities(policy, t.free_context())
     blocked = t.blocked_at_start
     occupied = contact_probabilities(t, when_free[:, 1:], blocked)
     here = _at_logged_states(when_free, t)
@@ -199,18 +198,6 @@ def _policy_terms(
         one_step_contacts=sums_by(user, here[:, 1:].sum(axis=1), t.n_users),
         one_step_rest=sums_by(user, np.where(t.action == 0, one_step, 0.0), t.n_users),
     )
-
-
-def _exogenous_probabilities(policy: Policy, t: Timeline) -> FloatArray:
-    context = t.free_context()
-    answer = checked_probabilities(policy, context)
-    if context.history_read:
-        read = ", ".join(sorted(context.history_read))
-        raise InputError(
-            f"Policy {policy_name(policy)} reads {read}, which its own contacts would change; only policies that read"
-            f" exogenous features ({', '.join(context.exogenous)}) can be evaluated."
-        )
-    return answer
 
 
 def _with_logged_propensity(hazard: FloatArray, t: Timeline) -> FloatArray:

@@ -111,6 +111,21 @@ def checked_probabilities(policy: Policy, context: Context) -> FloatArray:
     return answer
 
 
+def exogenous_probabilities(policy: Policy, context: Context) -> FloatArray:
+    """The checked answer of a policy that reads exogenous features only.
+
+    Raises `InputError` where it reads history, which depends on the contacts that the policy itself would make.
+    """
+    answer = checked_probabilities(policy, context)
+    if context.history_read:
+        read = " and ".join(sorted(context.history_read))
+        raise InputError(
+            f"Policy {policy_name(policy)} reads {read}, which its own contacts would change; only policies that read"
+            f" exogenous features ({', '.join(context.exogenous)}) can be evaluated."
+        )
+    return answer
+
+
 def draw_actions(probabilities: FloatArray, uniforms: FloatArray) -> IntArray:
     """One action per row, shape (n,), by inverting the cumulative probabilities (n, K + 1) at `uniforms` (n,)."""
     cumulative = np.cumsum(probabilities, axis=1)

@@ -12,9 +12,9 @@ from engagex_sim.log import DataQuality, read_log
 from engagex_sim.log.quality import reasons
 from engagex_sim.report.tables import csv_text
 from engagex_sim.settings import LogSettings
+from engagex_sim.whole import written_whole
 from experiments.inputs import Options, files_from, output_directory, settings_from
 from experiments.terminal import Terminal
-from experiments.whole import written_whole
 from experiments.wording import period, power
 
 COMMONEST = 10  # reasons shown

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from engagex_sim.errors import InputError
 from engagex_sim.evaluation import Prepared, evaluate_prepared, prepare
 from engagex_sim.log import Log, read_log
-from engagex_sim.policy import Policy, checked_probabilities, policy_name
+from engagex_sim.policy import Policy, exogenous_probabilities, policy_name
 from engagex_sim.report.answers import answers
 from engagex_sim.report.files import write_result
 from engagex_sim.report.sentences import economics_sentences, headline_sentence, policy_sentences
@@ -50,7 +50,8 @@ def evaluate_policies(name: str, options: Options, command: str) -> None:
     if world is not source.world:
         terminal.say("True values are not shown: they are known for the world's own cap and decision points only.")
     with terminal.progress() as progress:
-        result = evaluate_prepared(prepared, policies, settings, world, progress)
+        truth_users = experiment.small.truth_users if options["small"] else experiment.truth_users
+        result = evaluate_prepared(prepared, policies, settings, world, truth_users, progress)
         progress("writing the report")
         write_result(result, directory, command)
     terminal.show(result_table(answers(result)))
@@ -111,4 +112,4 @@ def _try_out(policies: Sequence[Policy], prepared: Prepared) -> None:
     """Ask the policies that need no training about a few rows, so that a fault shows in seconds."""
     for policy in policies:
         if not hasattr(policy, "fit"):
-            checked_probabilities(policy, prepared.evaluation.context(slice(0, TRIAL_ROWS)))
+            exogenous_probabilities(policy, prepared.evaluation.context(slice(0, TRIAL_ROWS)))

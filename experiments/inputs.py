@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from engagex_sim.errors import InputError
 from engagex_sim.settings import LogSettings
+from engagex_sim.whole import check_new
 
 Options = Mapping[str, Any]
 AnySettings = TypeVar("AnySettings", bound=LogSettings)
@@ -74,6 +75,5 @@ def output_directory(out: Path | None, name: str) -> Path:
         first = Path("runs", f"{name}-{datetime.now():%Y%m%d-%H%M%S}")
         later = (Path(f"{first}-{number}") for number in count(2))  # runs that start in the same second
         return next(path for path in chain([first], later) if not path.exists())
-    if out.exists():
-        raise InputError(f"--out {out} exists already; give a new directory or delete it.")
+    check_new(out)
     return out

@@ -11,10 +11,10 @@ import pandas as pd
 
 from engagex_sim.errors import InputError
 from engagex_sim.result import CURRENT
+from engagex_sim.whole import written_whole
 from engagex_sim.worlds import WORLDS, World, frames, true_value
 from experiments.inputs import output_directory
 from experiments.terminal import Progress, Terminal
-from experiments.whole import written_whole
 from policies import REGISTRY
 
 DEFAULT_USERS = 20_000

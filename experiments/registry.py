@@ -14,6 +14,7 @@ class Small:
     n_users: int = 2_000
     folds: int = 2
     n_boot: int = 200
+    truth_users: int = 20_000
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class Evaluation:
     policies: tuple[str, ...] = ()  # where --policies is not given; empty: it must be
     world: str = "visits"  # where no files are given
     n_users: int = 20_000  # of that world
+    truth_users: int = 100_000  # on whom true values are measured
     small: Small = Small()
 
 
@@ -38,6 +40,7 @@ EVALUATIONS: Mapping[str, Evaluation] = {
 TOOLS: Mapping[str, str] = {
     "check": "Data quality of a log, and the smallest lift that it could show; no training, seconds.",
     "make_world": "Write triggers.csv, actions.csv and truth.json of a synthetic world.",
+    "estimator_study": "Are the answers right? Bias, RMSE and coverage of every estimator in worlds of known truth.",
     "new_policy": "Write a ten-line policy of your own and its contract test.",
 }
 

@@ -2,6 +2,7 @@
 
 # ruff: noqa: ARG001 — typer reads a command's parameters; its body passes them on together, as `context.params`
 
+import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -113,6 +114,23 @@ def make_world(
     write_world(world, n_users, n_triggers, out, seed, quiet)
 
 
+@app.command("estimator_study", help=SUMMARIES["estimator_study"])
+def estimator_study(
+    worlds: Annotated[str, typer.Option(metavar="NAME,...", help="Which worlds.")] = ",".join(WORLDS),
+    seeds: Annotated[int, typer.Option(metavar="N", help="Logs per world.")] = 200,
+    n_users: Annotated[int, typer.Option(metavar="N", help="Users per log.")] = 20_000,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Must not exist.", show_default="runs/estimator_study-<time>")
+    ] = None,
+    threads: opt.Threads = opt.cores(),  # noqa: B008 — asked once
+    small: opt.SmallVariant = False,
+    quiet: opt.Quiet = False,
+) -> None:
+    from experiments.estimator_study import run_study
+
+    run_study(worlds.split(","), 2 if small else seeds, 1_000 if small else n_users, out, threads, quiet)
+
+
 @app.command("new_policy", help=SUMMARIES["new_policy"])
 def new_policy(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Lower case, as in my_policy.")],
@@ -135,6 +153,8 @@ def recorded(arguments: Sequence[str]) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return the exit code: 0 done, 2 bad input or settings, 130 interrupted."""
+    # Set before xgboost loads OpenMP: threads that wait busily slow a machine with other work down tenfold.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     given = list(sys.argv[1:] if arguments is None else arguments)
     if given and not given[0].startswith("-") and given[0] not in SUMMARIES:
         return _refuse(f"There is no experiment {given[0]!r}; there are: {', '.join(SUMMARIES)}.")

@@ -1,9 +1,7 @@
 """The files of a run: all of them or none."""
 
 import json
-import os
 import platform
-import shutil
 from collections.abc import Mapping
 from dataclasses import asdict
 from importlib import metadata
@@ -12,11 +10,11 @@ from typing import Any
 
 import tomli_w
 
-from engagex_sim.errors import InputError
 from engagex_sim.report.gallery import draw_pictures
 from engagex_sim.report.page import render_report
 from engagex_sim.report.tables import csv_text
 from engagex_sim.result import Result
+from engagex_sim.whole import written_whole
 
 VERSIONED = (
     "engagex-sim",
@@ -32,12 +30,6 @@ VERSIONED = (
 )
 
 
-def check_new(directory: Path) -> None:
-    """Raise `InputError` where something has that name already; worth calling before a long run."""
-    if os.path.lexists(directory):
-        raise InputError(f"{directory} exists already; name a new directory with --out, nothing is overwritten.")
-
-
 def write_result(result: Result, directory: Path, command: str) -> None:
     """Write every file of a run into the new `directory`: all of them, or none and no directory.
 
@@ -46,19 +38,8 @@ def write_result(result: Result, directory: Path, command: str) -> None:
 
     Raises `InputError` where `directory` exists or cannot be made.
     """
-    check_new(directory)
-    partial = directory.parent / f".{directory.name}.{os.getpid()}.partial"
-    try:
-        partial.mkdir(parents=True)
-    except OSError as error:
-        raise InputError(f"{directory} cannot be made: {error.strerror}; name another one with --out.") from error
-    try:
-        _write_files(result, partial, command)
-        check_new(directory)  # a rename would silently replace an empty directory that appeared meanwhile
-        partial.rename(directory)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
+    with written_whole(directory) as folder:
+        _write_files(result, folder, command)
 
 
 def _write_files(result: Result, directory: Path, command: str) -> None:
