@@ -27,8 +27,8 @@ class VisitsLogging:
     def action_probabilities(self, context: Context) -> FloatArray:
         by_type = CONTACT_BY_TYPE[context.column("type").codes_for(list(TYPES))]
         evening = np.isin(context["hour"], (18, 19, 20, 21))
-        odds = -3.1 + by_type + 0.4 * evening + 0.25 * np.log(context["triggers_7d"])
-        contact = np.where(context.mask[:, 1], np.clip(expit(odds), 0.01, 0.35), 0.0)
+        odds = -2.3 + by_type + 0.4 * evening + 0.25 * np.log(context["triggers_7d"])
+        contact = np.where(context.mask[:, 1], np.clip(expit(odds), 0.01, 0.5), 0.0)
         return np.column_stack([1 - contact, contact])
 
 
