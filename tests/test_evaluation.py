@@ -150,7 +150,7 @@ class NotSummingToOne:
 def test_policies_that_cannot_be_evaluated_are_refused_in_one_sentence(policies: list[object], words: str) -> None:
     triggers, actions = frames(WORLDS["visits"], 400, 0)
     with pytest.raises(InputError, match=words) as refusal:
-        engagex_sim.evaluate(triggers, actions, policies, grid="light", folds=2, n_boot=100)  # type: ignore[arg-type]
+        engagex_sim.evaluate(triggers, actions, policies, grid="light", folds=2, n_boot=100)
     assert "\n" not in str(refusal.value)
 
 

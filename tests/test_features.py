@@ -73,7 +73,7 @@ def test_cutting_the_log_after_a_moment_changes_no_feature_at_or_before_it(
         return [[v for v, k in zip(user, keep, strict=True) if k] for user, keep in zip(values, kept, strict=True)]
 
     whole = decisions(times, actions, rewards, codes=codes)
-    part = decisions(early(times), early(actions), early(rewards), codes=early(codes))  # type: ignore[arg-type]
+    part = decisions(early(times), early(actions), early(rewards), codes=early(codes))
     rows = whole.time <= cut * DAY
     late, soon = exogenous_features(whole), exogenous_features(part)
     for name, column in soon.items():
