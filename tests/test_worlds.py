@@ -42,11 +42,11 @@ def test_the_log_obeys_the_cap_and_looks_like_the_original(world: World) -> None
 
 @each_world
 def test_users_were_already_contacted_when_the_log_begins(world: World) -> None:
-    """Fewer contacts per visit in the log's first days would mean that everybody started free."""
+    """Had everybody started free, the first days would hold more than twice the later contacts per visit."""
     log = logged_decisions(world, 20_000, np.random.default_rng(1))
     day = (log.time - log.log_start) // DAY
     rate = np.bincount(day, log.action > 0) / np.bincount(day)
-    assert rate[:3].mean() / rate[14:].mean() == pytest.approx(1, abs=0.1)
+    assert 0.8 < rate[:3].mean() / rate[14:].mean() < 1.4
 
 
 @each_world
