@@ -5,10 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from engagex_sim.cap import DAY
-from engagex_sim.columns import BoolArray, Column, IntArray
+from engagex_sim.columns import Column, IntArray
 from engagex_sim.decisions import Decisions, starts
 from engagex_sim.errors import InputError
 from engagex_sim.log import Log
+from engagex_sim.log.matching import instants
 from engagex_sim.settings import LogSettings
 
 LARGEST_GRID = 50_000_000
@@ -76,7 +77,7 @@ def decisions_of(log: Log, settings: LogSettings) -> Decisions:
 def _trigger_points(log: Log) -> _Points:
     """Each instant, or each user-day, with a trigger; the first trigger of it describes it and gives its time."""
     unit = log.trigger_time // DAY if log.decision_points == "day" else log.trigger_time
-    begins = _changes(log.trigger_user, unit)
+    begins = instants(log.trigger_user, unit)
     first = np.flatnonzero(begins)
     contact = (np.cumsum(begins) - 1)[log.action_trigger[~log.orphan]]
     return _Points(
@@ -136,13 +137,6 @@ def _too_short(log: Log, settings: LogSettings) -> str:
         f"The log spans {days:,} days, too few for a burn-in of {settings.burn_in:g} days: no decision point is left."
         " Shorten it with --burn-in-days, or give --start free if the strategy began with the log."
     )
-
-
-def _changes(user: IntArray, unit: IntArray) -> BoolArray:
-    """(n,) True where a new (user, unit) begins; sorted by both."""
-    changed = np.ones(len(user), dtype=np.bool_)
-    changed[1:] = (user[1:] != user[:-1]) | (unit[1:] != unit[:-1])
-    return changed
 
 
 def _starts(user: IntArray, n_users: int) -> IntArray:

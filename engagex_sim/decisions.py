@@ -1,8 +1,7 @@
 """Decision points of a block of whole users, as the log has them."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
-from typing import Self
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -48,39 +47,6 @@ class Decisions:
     def user_of_row(self) -> IntArray:
         """(n,) the position of each row's user."""
         return np.repeat(np.arange(self.n_users), np.diff(self.user_start))
-
-    def users(self, first: int, last: int) -> Self:
-        """The block of users `first` to `last - 1`, as views."""
-        rows = slice(self.user_start[first], self.user_start[last])
-        triggers = slice(self.trigger_start[first], self.trigger_start[last])
-        others = slice(self.other_start[first], self.other_start[last])
-        return replace(
-            self,
-            user_start=self.user_start[first : last + 1] - rows.start,
-            user_key=self.user_key[first:last],
-            user_id=self.user_id[first:last],
-            evaluation_start=self.evaluation_start[first:last],
-            time=self.time[rows],
-            action=self.action[rows],
-            reward=self.reward[rows],
-            propensity=self.propensity[rows],
-            columns={name: column.take(rows) for name, column in self.columns.items()},
-            trigger_start=self.trigger_start[first : last + 1] - triggers.start,
-            trigger_time=self.trigger_time[triggers],
-            trigger_code=self.trigger_code[triggers],
-            other_start=self.other_start[first : last + 1] - others.start,
-            other_time=self.other_time[others],
-            other_reward=self.other_reward[others],
-        )
-
-    def blocks(self, max_rows: int) -> Iterator[Self]:
-        """Blocks of whole users with at most `max_rows` decisions each (one user may have more)."""
-        first = 0
-        while first < self.n_users:
-            limit = self.user_start[first] + max_rows
-            last = max(first + 1, int(np.searchsorted(self.user_start, limit, side="right")) - 1)
-            yield self.users(first, min(last, self.n_users))
-            first = last
 
 
 def starts(counts: AnyArray) -> IntArray:

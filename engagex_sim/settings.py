@@ -1,6 +1,6 @@
 """Everything a run can be told, validated once."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -32,6 +32,10 @@ class LogSettings(BaseModel):
         if self.start == "free":
             return 0.0
         return self.cap_days if self.burn_in_days is None else self.burn_in_days
+
+    def resolved(self) -> dict[str, Any]:
+        """All settings by name; `burn_in_days` is a number, also where it follows from the others."""
+        return self.model_dump() | {"burn_in_days": self.burn_in}
 
 
 class Settings(LogSettings):

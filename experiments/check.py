@@ -1,8 +1,5 @@
 """`check`: what a log is made of and what it could show, without any training."""
 
-import json
-from pathlib import Path
-
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
@@ -10,7 +7,7 @@ from engagex_sim.errors import InputError
 from engagex_sim.evaluation import prepare
 from engagex_sim.log import DataQuality, read_log
 from engagex_sim.log.quality import reasons
-from engagex_sim.report.tables import csv_text
+from engagex_sim.report.tables import write_account
 from engagex_sim.settings import LogSettings
 from engagex_sim.whole import written_whole
 from experiments.inputs import Options, files_from, output_directory, settings_from
@@ -37,7 +34,8 @@ def check_log(options: Options) -> None:
     if len(quality.rejected):
         terminal.show(_reasons_table(quality))
     if directory is not None:
-        _write(quality, directory)
+        with written_whole(directory) as folder:
+            write_account(quality, folder)
         terminal.say(f"Written: {directory / 'data_quality.json'} and {directory / 'rejected_rows.csv'}")
     terminal.say(
         f"{quality.matched:,} contacts belong to a decision point, {quality.orphans:,} to none (orphans);"
@@ -48,16 +46,15 @@ def check_log(options: Options) -> None:
     for note in prepared.notes:
         terminal.say(note)
     terminal.say(f"{period(prepared.facts)}.")
-    terminal.say(power(prepared.facts)[0].upper() + power(prepared.facts)[1:])
+    terminal.say(power(prepared.facts))
 
 
 def _files_table(quality: DataQuality) -> Table:
     table = Table("file", box=SIMPLE_HEAD, pad_edge=False)
     for header in ("rows read", "used", "exact duplicates", "rejected"):
         table.add_column(header, justify="right")
-    for name, file in (("triggers", quality.triggers), ("actions", quality.actions), ("users", quality.users)):
-        if file is not None:
-            table.add_row(name, *(f"{n:,}" for n in (file.read, file.used, file.duplicates, file.rejected)))
+    for name, file in quality.files.items():
+        table.add_row(name, *(f"{n:,}" for n in (file.read, file.used, file.duplicates, file.rejected)))
     return table
 
 
@@ -68,10 +65,3 @@ def _reasons_table(quality: DataQuality) -> Table:
     for row in reasons(quality.rejected).head(COMMONEST).itertuples(index=False):
         table.add_row(str(row.file), str(row.reason), f"{row.rows:,}", str(row.first_line))
     return table
-
-
-def _write(quality: DataQuality, directory: Path) -> None:
-    with written_whole(directory) as folder:
-        account = json.dumps(quality.as_dict(), indent=2, ensure_ascii=False)
-        (folder / "data_quality.json").write_text(account + "\n", encoding="utf-8")
-        (folder / "rejected_rows.csv").write_text(csv_text(quality.rejected), encoding="utf-8", newline="\n")

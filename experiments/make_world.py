@@ -13,12 +13,12 @@ from engagex_sim.errors import InputError
 from engagex_sim.result import CURRENT
 from engagex_sim.whole import written_whole
 from engagex_sim.worlds import WORLDS, World, frames, true_value
+from engagex_sim.worlds.world import CHUNK
 from experiments.inputs import output_directory
+from experiments.registry import WORLD_USERS
 from experiments.terminal import Progress, Terminal
 from policies import REGISTRY
 
-DEFAULT_USERS = 20_000
-CHUNK = 20_000  # users made and written at a time, so that a large log needs no more memory than a small one
 PROBE = 2_000  # users from whom triggers per user are measured
 
 
@@ -37,7 +37,7 @@ def write_world(
     world = WORLDS[name]
     terminal = Terminal(quiet)
     with terminal.progress() as progress, written_whole(directory) as folder:
-        users = (n_users or DEFAULT_USERS) if n_triggers is None else _users_for(world, n_triggers)
+        users = (n_users or WORLD_USERS) if n_triggers is None else _users_for(world, n_triggers)
         rows = _write_log(world, users, seed, folder, progress)
         progress("computing the truth")
         truth = _truth(world, users, seed)

@@ -8,6 +8,7 @@ from pathlib import Path
 import typer
 
 from engagex_sim.errors import InputError
+from engagex_sim.result import CURRENT
 from policies import REGISTRY
 
 POLICY = '''\
@@ -41,7 +42,7 @@ def write_policy(name: str, directory: Path) -> None:
     """Write `NAME.py` and `test_NAME.py` and say how to run them. Raises `InputError` rather than overwrite."""
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or keyword.iskeyword(name):
         raise InputError(f"{name!r} cannot be a policy's name: lower-case letters, digits and _, as in my_policy.")
-    if name in REGISTRY or name == "current":
+    if name in REGISTRY or name == CURRENT:
         raise InputError(f"There is a policy {name!r} already; choose another name.")
     class_name = "".join(part.capitalize() for part in name.split("_"))
     policy, test = directory / f"{name}.py", directory / f"test_{name}.py"

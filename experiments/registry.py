@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 POLICIES = ("never", "first_chance", "uniform", "random_matched", "xgb_greedy", "xgb_profit")  # the built-in ones
 WORLDS = ("visits", "null")
+WORLD_USERS = 20_000  # of a synthetic world, where no number is given
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Evaluation:
     summary: str
     policies: tuple[str, ...] = ()  # where --policies is not given; empty: it must be
     world: str = "visits"  # where no files are given
-    n_users: int = 20_000  # of that world
+    n_users: int = WORLD_USERS  # of that world
     truth_users: int = 100_000  # on whom true values are measured
     small: Small = Small()
 

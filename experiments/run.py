@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from experiments import options as opt
-from experiments.registry import EVALUATIONS, SUMMARIES, WORLDS
+from experiments.registry import EVALUATIONS, SUMMARIES, WORLD_USERS, WORLDS
 
 PROGRAM = "python -m experiments.run"
 INTERRUPTED = 130
@@ -101,7 +101,9 @@ def check(
 @app.command("make_world", help=SUMMARIES["make_world"])
 def make_world(
     world: Annotated[str, typer.Option(metavar="|".join(WORLDS), help="Which world.")] = "visits",
-    n_users: Annotated[int | None, typer.Option(metavar="N", help="How many users.", show_default="20000")] = None,
+    n_users: Annotated[
+        int | None, typer.Option(metavar="N", help="How many users.", show_default=str(WORLD_USERS))
+    ] = None,
     n_triggers: Annotated[int | None, typer.Option(metavar="N", help="Instead: about how many triggers.")] = None,
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Must not exist.", show_default="runs/make_world-<time>")
@@ -118,7 +120,7 @@ def make_world(
 def estimator_study(
     worlds: Annotated[str, typer.Option(metavar="NAME,...", help="Which worlds.")] = ",".join(WORLDS),
     seeds: Annotated[int, typer.Option(metavar="N", help="Logs per world.")] = 200,
-    n_users: Annotated[int, typer.Option(metavar="N", help="Users per log.")] = 20_000,
+    n_users: Annotated[int, typer.Option(metavar="N", help="Users per log.")] = WORLD_USERS,
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Must not exist.", show_default="runs/estimator_study-<time>")
     ] = None,

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 
 from engagex_sim.log import DataQuality
+from engagex_sim.report.formats import listing as listing
 from engagex_sim.report.formats import percent
 from engagex_sim.result import Facts
 from engagex_sim.settings import Settings
@@ -20,8 +21,7 @@ def plan(source: str, policies: Sequence[str], quality: DataQuality, facts: Fact
 
 def rows(quality: DataQuality) -> str:
     """How many rows of each file there are."""
-    counts = {"trigger": quality.triggers, "actions": quality.actions, "users": quality.users}
-    return listing([f"{file.read:,} {name} rows" for name, file in counts.items() if file is not None])
+    return listing([f"{file.read:,} {name.removesuffix('s')} rows" for name, file in quality.files.items()])
 
 
 def period(facts: Facts) -> str:
@@ -42,8 +42,3 @@ def power(facts: Facts) -> str:
     if math.isnan(facts.smallest_lift):
         return f"{made}: no lift can be shown with this log."
     return f"{made}: lifts under ±{percent(facts.smallest_lift)} cannot be shown with this log."
-
-
-def listing(names: Sequence[str]) -> str:
-    """ "a, b and c"."""
-    return " and ".join([part for part in (", ".join(names[:-1]), names[-1]) if part])

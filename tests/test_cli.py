@@ -1,5 +1,6 @@
 """The command line: what each experiment prints and writes, and how bad input ends."""
 
+import inspect
 import json
 import subprocess
 import sys
@@ -11,10 +12,12 @@ import pytest
 from engagex_sim.ope.verdict import NO_DIFFERENCE, UNANSWERABLE
 from engagex_sim.report.answers import CONTACTS, Answer, Estimate
 from engagex_sim.result import PRIMARY
+from engagex_sim.settings import Settings
 from engagex_sim.worlds import WORLDS, frames
+from experiments import options
 from experiments.registry import EVALUATIONS, POLICIES, SUMMARIES
 from experiments.registry import WORLDS as WORLD_NAMES
-from experiments.run import main, recorded
+from experiments.run import check, evaluate, main, recorded
 from experiments.terminal import Terminal, result_table
 from policies import REGISTRY
 
@@ -69,11 +72,28 @@ def test_help_imports_nothing_heavy():
 
 
 def test_the_registry_knows_every_policy_and_world():
-    assert set(POLICIES) == set(REGISTRY)
-    assert set(WORLD_NAMES) == set(WORLDS)
+    assert tuple(REGISTRY) == POLICIES
+    assert tuple(WORLDS) == WORLD_NAMES
     for experiment in EVALUATIONS.values():
         assert set(experiment.policies) <= set(REGISTRY)
         assert experiment.world in WORLDS
+
+
+@pytest.mark.parametrize("command", [evaluate, check])
+def test_options_have_the_defaults_of_the_settings(command):
+    """They are stated twice, because --help must not wait for the package; None leaves the choice to the settings."""
+    given = {name: parameter.default for name, parameter in inspect.signature(command).parameters.items()}
+    settings = Settings().model_dump()
+    shared = given.keys() & settings.keys() - {"threads"}
+    assert len(shared) >= 8
+    assert {name: given[name] for name in shared} == {
+        name: settings[name] if given[name] is not None else None for name in shared
+    }
+
+
+def test_defaults_that_help_alone_states_are_those_of_the_settings():
+    for name, option in (("folds", options.Folds), ("n_boot", options.NBoot)):
+        assert option.__metadata__[0].show_default == str(getattr(Settings(), name))
 
 
 # --- what is refused

@@ -44,7 +44,7 @@ def test_the_recursion_equals_the_frequencies_of_simulated_histories() -> None:
 
     run = simulate(timeline, Hazard(), chance, np.random.default_rng(1))
     rows = len(timeline) // copies
-    one = Timeline.of(block.users(0, 1), Cap(14)).evaluation()
+    one = timeline.users(np.arange(copies) == 0)
     q = contact_probabilities(one, hazard[5:], one.blocked_at_start)
     for k in range(3):
         share = (run.action.reshape(copies, rows) == k + 1).mean(axis=0)

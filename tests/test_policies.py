@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from engagex_sim.errors import InputError
-from engagex_sim.models.calibrate import Calibration
+from engagex_sim.models.calibrate import constant
 from engagex_sim.policy import policy_name
 from engagex_sim.testing import ExampleLog, check_policy
 from policies import REGISTRY, FirstChance, Never, RandomMatched, Uniform, XgbGreedy, XgbProfit
@@ -250,5 +250,4 @@ def fewer_contacts(training, keep=0.3):
 
 def constant_model(training):
     """The same training with a reward model that predicts 3 % everywhere."""
-    odds = Calibration(float(np.log(0.03 / 0.97)), 0.0)
-    return replace(training, reward_model=replace(training.reward_model, booster=None, calibration=odds))
+    return replace(training, reward_model=replace(training.reward_model, booster=None, calibration=constant(0.03)))

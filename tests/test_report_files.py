@@ -4,7 +4,6 @@ import csv
 import io
 import json
 import tomllib
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -120,14 +119,6 @@ def test_a_directory_that_cannot_be_made_is_one_clear_sentence(tmp_path: Path) -
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match=r"cannot be made: .*--out"):
         write_result(example_result(), tmp_path / "file" / "run", COMMAND)
-
-
-@pytest.mark.usefixtures("no_pictures")
-def test_without_input_files_there_is_no_accounting_of_them(tmp_path: Path) -> None:
-    write_result(replace(example_result(), quality=None), tmp_path / "run", COMMAND)
-    names = {path.name for path in (tmp_path / "run").iterdir()}
-    assert {"data_quality.json", "rejected_rows.csv"}.isdisjoint(names)
-    assert "Data quality" not in (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", "\n"])

@@ -1,7 +1,7 @@
 """What became of every input row."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import pandas as pd
@@ -39,11 +39,16 @@ class DataQuality:
     users_in_log: int  # users with at least one used trigger or contact
     users_not_listed: int  # of these, not in users.csv; 0 without users.csv
 
+    @property
+    def files(self) -> Mapping[str, FileQuality]:
+        """The accounting of each file that there is, by what it holds: triggers, actions, users."""
+        files = {"triggers": self.triggers, "actions": self.actions, "users": self.users}
+        return {name: file for name, file in files.items() if file is not None}
+
     def as_dict(self) -> dict[str, Any]:
         """Everything but the single rejected rows, as plain numbers and text for data_quality.json."""
-        files = {"triggers": self.triggers, "actions": self.actions, "users": self.users}
         return {
-            "files": {name: _as_dict(quality) for name, quality in files.items() if quality is not None},
+            "files": {name: asdict(file) for name, file in self.files.items()},
             "matched": self.matched,
             "orphans": self.orphans,
             "cap_violations": self.cap_violations,
@@ -51,15 +56,6 @@ class DataQuality:
             "users_not_listed": self.users_not_listed,
             "reasons": reasons(self.rejected).to_dict(orient="records"),
         }
-
-
-def _as_dict(quality: FileQuality) -> Mapping[str, int]:
-    return {
-        "read": quality.read,
-        "used": quality.used,
-        "duplicates": quality.duplicates,
-        "rejected": quality.rejected,
-    }
 
 
 def reasons(rejected: pd.DataFrame) -> pd.DataFrame:

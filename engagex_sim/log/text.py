@@ -71,8 +71,8 @@ def first_bytes(path: Path, n: int) -> bytes:
 def _chunks(path: Path, gzipped: bool) -> Iterator[bytes]:
     """The file's (unpacked) bytes; raises `InputError` where it cannot be read to its end."""
     try:
-        opened: BinaryIO
-        with gzip.open(path, "rb") if gzipped else path.open("rb") as opened:  # type: ignore[assignment]
+        opened: BinaryIO | gzip.GzipFile
+        with gzip.open(path, "rb") if gzipped else path.open("rb") as opened:
             while chunk := opened.read(_CHUNK):
                 yield chunk
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import brentq
+from scipy.special import expit, logit
 
 from engagex_sim.columns import FloatArray
 
@@ -26,19 +27,17 @@ class Calibration:
 
 def constant(mean: float) -> Calibration:
     """The same probability, 0 < mean < 1, whatever the margin."""
-    return Calibration(math.log(mean / (1.0 - mean)), 0.0)
+    return Calibration(float(logit(mean)), 0.0)
 
 
 def sigmoid(log_odds: FloatArray) -> FloatArray:
     """1 / (1 + exp(−log_odds)), kept off 0 and 1 so that odds stay finite."""
-    bounded = np.clip(log_odds, -30.0, 30.0)
-    return np.asarray(1.0 / (1.0 + np.exp(-bounded)), dtype=np.float64)
+    return np.asarray(expit(np.clip(log_odds, -30.0, 30.0)), dtype=np.float64)
 
 
 def log_odds(probability: FloatArray) -> FloatArray:
     """log(p / (1 − p)), with p kept off 0 and 1 by `TINY`."""
-    p = np.clip(probability, TINY, 1.0 - TINY)
-    return np.asarray(np.log(p) - np.log1p(-p), dtype=np.float64)
+    return np.asarray(logit(np.clip(probability, TINY, 1.0 - TINY)), dtype=np.float64)
 
 
 def fit_calibration(margin: FloatArray, outcome: FloatArray, slope_sd: float = math.inf) -> Calibration:

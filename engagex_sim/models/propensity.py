@@ -7,6 +7,7 @@ from typing import Any, Self
 
 import numpy as np
 import xgboost as xgb
+from scipy.special import softmax
 
 from engagex_sim.columns import FloatArray, IntArray
 from engagex_sim.models.calibrate import sigmoid
@@ -95,9 +96,7 @@ class PropensityModel:
         probabilities[:, 0] = 0.0
         probabilities[:, 1:] = np.exp(self.kind_prior)
         if self.kind is not None:
-            scores = _margin(self.kind, matrix) + self.kind_prior
-            shares = np.exp(scores - scores.max(axis=1, keepdims=True))
-            probabilities[:, 1:] = shares / shares.sum(axis=1, keepdims=True)
+            probabilities[:, 1:] = softmax(_margin(self.kind, matrix) + self.kind_prior, axis=1)
         if self.contact is not None:
             hazard = sigmoid(_margin(self.contact, matrix) + self.contact_prior)
             probabilities[:, 0] = 1.0 - hazard

@@ -69,6 +69,11 @@ class Answer:
         return self[CONTACTS].value == 0
 
     @property
+    def is_estimated(self) -> bool:
+        """True if its interests are an estimate: neither the log itself nor the exact 0 of making no contacts."""
+        return not self.is_current and not self.makes_no_contacts
+
+    @property
     def refused(self) -> bool:
         return self.primary.verdict == UNANSWERABLE
 

@@ -1,6 +1,5 @@
 """The files of a run: all of them or none."""
 
-import json
 import platform
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -12,7 +11,7 @@ import tomli_w
 
 from engagex_sim.report.gallery import draw_pictures
 from engagex_sim.report.page import render_report
-from engagex_sim.report.tables import csv_text
+from engagex_sim.report.tables import csv_text, write_account, write_text
 from engagex_sim.result import Result
 from engagex_sim.whole import written_whole
 
@@ -50,29 +49,21 @@ def _write_files(result: Result, directory: Path, command: str) -> None:
         "feature_importance": result.feature_importance,
     }
     for name, table in tables.items():
-        _write_text(directory / f"{name}.csv", csv_text(table))
-    if result.quality is not None:
-        _write_text(directory / "rejected_rows.csv", csv_text(result.quality.rejected))
-        quality = json.dumps(result.quality.as_dict(), indent=2, ensure_ascii=False)
-        _write_text(directory / "data_quality.json", quality + "\n")
-    _write_text(directory / "config.toml", tomli_w.dumps(_config(result, command)))
+        write_text(directory / f"{name}.csv", csv_text(table))
+    write_account(result.quality, directory)
+    write_text(directory / "config.toml", tomli_w.dumps(_config(result, command)))
     pictures = draw_pictures(result)
     for picture in pictures.values():
         (directory / picture.file).write_bytes(picture.png)
-    _write_text(directory / "report.html", render_report(result, pictures, command))
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8", newline="\n")
+    write_text(directory / "report.html", render_report(result, pictures, command))
 
 
 def _config(result: Result, command: str) -> dict[str, Any]:
     """What is needed to repeat the run, seed and versions included."""
-    settings = result.settings.model_dump() | {"burn_in_days": result.settings.burn_in}
     return {
         "command": command,
         "policies": [str(name) for name in result.summary["policy"].unique()],
-        "settings": settings,
+        "settings": result.settings.resolved(),
         "log": _without_none(asdict(result.facts)),
         "versions": {"python": platform.python_version(), **{name: _version(name) for name in VERSIONED}},
     }

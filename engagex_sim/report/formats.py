@@ -1,6 +1,7 @@
-"""How numbers are written for people: percentages, counts, intervals. Undefined is an em dash, never 0."""
+"""How numbers and lists of names are written for people. An undefined number is an em dash, never 0."""
 
 import math
+from collections.abc import Sequence
 
 UNDEFINED = "—"
 
@@ -45,6 +46,11 @@ def percent_range(low: float, high: float) -> str:
 def number_range(low: float, high: float) -> str:
     """An interval of numbers: 0.0231 … 0.0274."""
     return UNDEFINED if math.isnan(low) or math.isnan(high) else f"{number(low)} … {number(high)}"
+
+
+def listing(names: Sequence[str]) -> str:
+    """Names as in a sentence: a, b and c."""
+    return " and ".join([part for part in (", ".join(names[:-1]), names[-1]) if part])
 
 
 def shortened(text: str, length: int = 30) -> str:

@@ -20,7 +20,7 @@ FAMILIES = {"step": "each decision\nalone", "traj": "whole\nhistories", "cap": "
 
 def lift_figure(result: Result) -> "Figure":
     """Lift of interests per user in percent of the current strategy, with simultaneous 95 % intervals."""
-    shown = [answer for answer in _estimated(result) if not math.isnan(answer.primary.change)]
+    shown = [answer for answer in answers(result) if answer.is_estimated and not math.isnan(answer.primary.change)]
     figure = style.new_figure(9, 1.75 + 0.46 * max(len(shown), 1))
     ax = figure.add_subplot()
     colours = style.policy_colours(result)
@@ -68,7 +68,7 @@ def lift_figure(result: Result) -> "Figure":
 
 def estimators_figure(result: Result) -> "Figure":
     """Every estimator's answer for every policy, by the kind of weights; the headline in the policy's colour."""
-    shown = _estimated(result)
+    shown = [answer for answer in answers(result) if answer.is_estimated]
     estimates = by_estimator(result)
     names = _by_family(list(dict.fromkeys(name for found in estimates.values() for name in found)))
     columns = 2 if len(shown) == 4 else min(3, max(len(shown), 1))
@@ -100,11 +100,6 @@ def estimators_figure(result: Result) -> "Figure":
     legend += "; dotted: the known truth" if truths else ""
     figure.supxlabel(f"{legend}; ◂ ▸: outside the panel", fontsize=9.5, color=style.QUIET)
     return figure
-
-
-def _estimated(result: Result) -> list[Answer]:
-    """The policies whose values are estimates: not the log itself, and not those that contact nobody."""
-    return [answer for answer in answers(result) if not answer.is_current and not answer.makes_no_contacts]
 
 
 def _estimators_panel(

@@ -10,8 +10,7 @@ from typing import Any
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from engagex_sim.log import FileQuality
-from engagex_sim.ope.verdict import UNANSWERABLE
+from engagex_sim.ope.verdict import BETTER, NO_DIFFERENCE, UNANSWERABLE, WORSE
 from engagex_sim.report import sentences, style
 from engagex_sim.report.answers import CONTACTS, INTERESTED, PROFIT, Answer, Estimate, answers, by_estimator
 from engagex_sim.report.formats import UNDEFINED, count, number, number_range, percent, percent_range
@@ -28,7 +27,7 @@ METRIC_NAMES = {
     "calibration_slope": "calibration slope",
 }
 VISIBLE_WEIGHT_SHARE = 0.02  # of all weight on one contact, from which on the page names it
-MARKS = {"better": "up", "worse": "down", "no difference shown": "level", UNANSWERABLE: "refused"}
+MARKS = {BETTER: "up", WORSE: "down", NO_DIFFERENCE: "level", UNANSWERABLE: "refused"}  # classes of the style sheet
 
 
 def render_report(result: Result, pictures: Mapping[str, Picture], command: str) -> str:
@@ -51,14 +50,11 @@ def render_report(result: Result, pictures: Mapping[str, Picture], command: str)
         economics=sentences.economics_sentences(result),
         rows=_answer_rows(result, found),
         has_truth=any(not math.isnan(answer.primary.truth) for answer in found),
-        certainty=[
-            _certainty(answer, result) for answer in found if not answer.is_current and not answer.makes_no_contacts
-        ],
+        certainty=[_certainty(answer, result) for answer in found if answer.is_estimated],
         facts=result.facts,
         population=_population(result),
         notes=result.notes,
         pictures={name: _embedded(picture) for name, picture in pictures.items()},
-        quality_files=_quality_files(result),
         quality=result.quality,
         model_metrics=_plain_table(result.model_metrics),
         estimators=_estimator_table(result, found),
@@ -162,7 +158,8 @@ def _certainty(answer: Answer, result: Result) -> dict[str, str]:
 def _population(result: Result) -> list[tuple[str, str]]:
     facts = result.facts
     rate = facts.n_interests / facts.n_contacts if facts.n_contacts else math.nan
-    rows = [
+    smallest = UNDEFINED if math.isnan(facts.smallest_lift) else f"±{percent(facts.smallest_lift)}"
+    return [
         ("Users", count(facts.n_users)),
         ("Log", f"{_day(facts.log_start)} to {_last_day(facts.log_end)}"),
         ("Evaluation period", f"{_day(facts.evaluation_start)} to {_last_day(facts.log_end)}"),
@@ -172,11 +169,8 @@ def _population(result: Result) -> list[tuple[str, str]]:
         ("Interests that followed", f"{count(facts.n_interests)} ({percent(rate)} of the contacts)"),
         ("Kinds of contact", _some(facts.kinds)),
         ("Contact cap", f"one contact in {facts.cap_days:g} days" if facts.cap_days else "none"),
-        ("Smallest lift that this log could show", f"±{percent(facts.smallest_lift)}"),
+        ("Smallest lift that this log could show", smallest),
     ]
-    if math.isnan(facts.smallest_lift):
-        rows[-1] = (rows[-1][0], UNDEFINED)
-    return rows
 
 
 def _some(kinds: Sequence[str], most: int = 12) -> str:
@@ -192,14 +186,6 @@ def _day(time: datetime) -> str:
 def _last_day(end: datetime) -> str:
     """The last day that an exclusive end leaves inside."""
     return f"{end - timedelta(microseconds=1):%Y-%m-%d}"
-
-
-def _quality_files(result: Result) -> list[tuple[str, FileQuality]]:
-    quality = result.quality
-    if quality is None:
-        return []
-    files = [("triggers", quality.triggers), ("actions", quality.actions), ("users", quality.users)]
-    return [(name, counts) for name, counts in files if counts is not None]
 
 
 def _plain_table(table: pd.DataFrame) -> dict[str, Any]:
@@ -220,7 +206,7 @@ def _cell(value: Any) -> str:
 
 def _estimator_table(result: Result, found: list[Answer]) -> dict[str, Any]:
     """Relative lift of interests per user by estimator (rows) and policy (columns)."""
-    asked = [answer for answer in found if not answer.is_current and not answer.makes_no_contacts]
+    asked = [answer for answer in found if answer.is_estimated]
     estimates = by_estimator(result)
     names = dict.fromkeys(name for answer in asked for name in estimates[answer.policy])
     told = {name: [_told_change(estimates[answer.policy].get(name, Estimate())) for answer in asked] for name in names}
@@ -231,8 +217,7 @@ def _estimator_table(result: Result, found: list[Answer]) -> dict[str, Any]:
 
 
 def _settings(result: Result) -> list[tuple[str, str]]:
-    dumped = result.settings.model_dump() | {"burn_in_days": result.settings.burn_in}
-    return [(name.replace("_", " "), _setting(value)) for name, value in dumped.items()]
+    return [(name.replace("_", " "), _setting(value)) for name, value in result.settings.resolved().items()]
 
 
 def _setting(value: Any) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from engagex_sim.ope.verdict import BETTER, NO_DIFFERENCE, UNANSWERABLE, WORSE
 from engagex_sim.report.answers import CONTACTS, INTERESTED, PER_CONTACT, Answer, Estimate, answers
-from engagex_sim.report.formats import number, number_range, percent, percent_range
+from engagex_sim.report.formats import listing, number, number_range, percent, percent_range
 from engagex_sim.result import Result
 
 SAME_CONTACTS = 0.005  # relative change of contacts below which their number is "the same" …
@@ -23,7 +23,7 @@ def headline_sentence(result: Result) -> str:
     asked = [answer for answer in answers(result) if not answer.is_reference]
     if not asked:
         return "No strategy was compared with the current one."
-    better = sorted((a for a in asked if a.primary.verdict == BETTER), key=_gain, reverse=True)
+    better = _better(asked)
     if better:
         return _yes(better, result)
     silent = [answer for answer in asked if answer.makes_almost_no_contacts]
@@ -51,7 +51,7 @@ def headline_sentence(result: Result) -> str:
 def title(result: Result) -> str:
     """The headline as a figure's title, a few words."""
     asked = [answer for answer in answers(result) if not answer.is_reference]
-    better = sorted((answer for answer in asked if answer.primary.verdict == BETTER), key=_gain, reverse=True)
+    better = _better(asked)
     if better:
         best = next((answer for answer in better if _same_volume(answer)), better[0])
         contacts = contacts_phrase(best) if result.facts.contact_is_a_choice else ""
@@ -66,9 +66,9 @@ def title(result: Result) -> str:
 
 def tally(result: Result) -> str:
     """How many strategies came out better, as a figure's title."""
-    asked = [answer for answer in answers(result) if not answer.is_current and not answer.makes_no_contacts]
+    asked = [answer for answer in answers(result) if answer.is_estimated]
     judged = [answer for answer in asked if not answer.refused]
-    better = [answer for answer in judged if answer.primary.verdict == BETTER]
+    better = _better(judged)
     if not judged:
         return "This log cannot answer for any of the strategies" if asked else "No strategy to compare"
     if len(better) == 1:
@@ -132,11 +132,10 @@ def _policy_sentence(answer: Answer, result: Result) -> str:
     if math.isnan(primary.value):
         return f"{name}: undefined{_because(primary.reason)}."
     contacts = contacts_phrase(answer) if result.facts.contact_is_a_choice else ""
+    at = f" {contacts}" if contacts else ""
     if primary.verdict == NO_DIFFERENCE:
-        at = f" {contacts}" if contacts else ""
         first = f"no difference from the current strategy shown in interests per user{at} ({_evidence(primary)})"
     else:
-        at = f" {contacts}" if contacts else ""
         amount = _amount(primary, "interests")
         first = f"{amount} per user than the current strategy{at} ({_interval(primary)}){_says(primary)}"
     return f"{name}: {first}; {_interested_phrase(answer[INTERESTED])}."
@@ -210,16 +209,17 @@ def _because(reason: str) -> str:
 
 
 def _listing(found: Sequence[Answer]) -> str:
-    names = [answer.policy for answer in found]
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+    return listing([answer.policy for answer in found])
 
 
 def _hardly_any(found: Sequence[Answer]) -> str:
     return "no" if all(answer.makes_no_contacts for answer in found) else "almost no"
 
 
-def _gain(answer: Answer) -> float:
-    return answer.primary.lift
+def _better(found: Sequence[Answer]) -> list[Answer]:
+    """Those that are shown to be better, the largest lift first."""
+    better = [answer for answer in found if answer.primary.verdict == BETTER]
+    return sorted(better, key=lambda answer: answer.primary.lift, reverse=True)
 
 
 def _same_volume(answer: Answer) -> bool:

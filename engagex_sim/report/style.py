@@ -90,7 +90,9 @@ def say(ax: Axes, message: str, detail: str, width: int = 112, size: float = 12.
 def label_line_ends(ax: Axes, ends: Sequence[tuple[float, str, str]]) -> None:
     """Labels right of the axes at heights `(y, text, colour)`, moved apart just enough not to overlap."""
     low, high = ax.get_ylim()
-    inches = ax.get_figure(root=True).get_size_inches()[1] * 0.72  # type: ignore[union-attr]
+    figure = ax.get_figure(root=True)
+    assert figure is not None  # axes that are drawn on belong to one
+    inches = figure.get_size_inches()[1] * 0.72
     places = spread_apart(np.array([(y - low) / (high - low) for y, _, _ in ends]), gap=0.185 / inches)
     for place, (y, text, colour) in zip(places, ends, strict=True):
         ax.annotate(

@@ -1,6 +1,11 @@
-"""Tables as CSV text: full precision, undefined as an empty field, text that no spreadsheet takes for a formula."""
+"""Tables as CSV: full precision, undefined as an empty field, text that no spreadsheet takes for a formula."""
+
+import json
+from pathlib import Path
 
 import pandas as pd
+
+from engagex_sim.log import DataQuality
 
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\n")
 
@@ -12,6 +17,17 @@ def csv_text(table: pd.DataFrame) -> str:
         if not pd.api.types.is_numeric_dtype(safe[name].dtype):
             safe[name] = safe[name].map(_defused, na_action="ignore")
     return str(safe.to_csv(index=False, lineterminator="\n"))
+
+
+def write_account(quality: DataQuality, directory: Path) -> None:
+    """Write `data_quality.json` and `rejected_rows.csv`, the account of every input row, into an existing directory."""
+    write_text(directory / "data_quality.json", json.dumps(quality.as_dict(), indent=2, ensure_ascii=False) + "\n")
+    write_text(directory / "rejected_rows.csv", csv_text(quality.rejected))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 with the line ends that `text` has, on every system."""
+    path.write_text(text, encoding="utf-8", newline="\n")
 
 
 def _defused(value: object) -> object:

@@ -45,7 +45,6 @@ class Visits:
     days = 31
     days_before = 14
     logging: Policy = VisitsLogging()
-    triggers_per_user = 28.0  # expected, within the log
 
     def lay_out(self, n_users: int, rng: np.random.Generator) -> Decisions:
         user_start, time = visits(n_users, self.days_before, self.days, rng)
