@@ -81,8 +81,10 @@ def estimate(
     the log states its propensities.
     """
     o, n_users = observed, len(observed.user_key)
-    table = raking_factors(o.contacts_table, o.expected_table) if recalibrate else np.ones_like(o.expected_table)
-    factor = table.ravel()[o.cell]
+    factor = np.ones(len(o.user))
+    if recalibrate:
+        possible = o.logging > 0
+        factor[possible] = raking_factors(o.levels[possible], o.expected)
     columns = _Columns()
     plan: list[list[list[list[int] | None]]] = []  # policy, estimator, metric → positions of B, Q, N, D
     overlaps: list[dict[str, Overlap]] = []

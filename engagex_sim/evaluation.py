@@ -17,6 +17,7 @@ from engagex_sim.errors import InputError
 from engagex_sim.estimate import Estimates, estimate
 from engagex_sim.hashing import fold_of
 from engagex_sim.log import DataQuality, Log, TableSource, read_log
+from engagex_sim.margins import Margins
 from engagex_sim.models.metrics import classification_metrics, reliability_table
 from engagex_sim.observe import Days, Observed, observe
 from engagex_sim.ope.intervals import smallest_lift
@@ -134,8 +135,8 @@ def evaluate_prepared(
         calibration=pd.DataFrame(
             {
                 "day": days,
-                "contacts": observed.contacts_table.sum(axis=(1, 2)),
-                "expected": observed.expected_table.sum(axis=(1, 2)),
+                "contacts": np.bincount(observed.day, minlength=len(days)).astype(np.float64),
+                "expected": observed.expected[0, : len(days)],
             }
         ),
         weights=dict(zip(names, estimates.weights, strict=True)),
@@ -170,6 +171,7 @@ def cross_fit(
 ) -> CrossFitted:
     """Fit on the other folds' users, observe each fold's users in blocks."""
     evaluation, days = prepared.evaluation, _days(prepared)
+    margins = Margins.of(evaluation.contacts())
     fold = fold_of(evaluation.user_key, settings.seed, settings.folds)
     block = evaluation.user_start[:-1] // ROWS_AT_ONCE
     fitted, observed, train_metrics = [], [], []
@@ -180,7 +182,7 @@ def cross_fit(
         models = fit(prepared.timeline, fold != f, policies, settings, settings.seed + f, prepared.cap_modelled)
         train_metrics.append(_train_metrics(prepared.timeline.users(fold != f).contacts(), models))
         observed += [
-            observe(evaluation.users((fold == f) & (block == b)), models, days, prepared.cap_modelled)
+            observe(evaluation.users((fold == f) & (block == b)), models, days, margins, prepared.cap_modelled)
             for b in np.unique(block[fold == f])
         ]
         fitted.append(models)

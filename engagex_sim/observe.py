@@ -13,13 +13,11 @@ import numpy as np
 from engagex_sim.cap import DAY
 from engagex_sim.columns import BoolArray, FloatArray, IntArray, KeyArray, sums_by
 from engagex_sim.crossfit import Fitted
+from engagex_sim.margins import MAX_LEVELS, Margins
 from engagex_sim.occupancy import contact_probabilities, free_after_contact
-from engagex_sim.ope.raking import bins
 from engagex_sim.ope.weights import cumulative, ratio
 from engagex_sim.policy import Policy, exogenous_probabilities
 from engagex_sim.timeline import Timeline
-
-ACTIVITY_EDGES = (1, 2, 3, 5, 8, 12, 20, 35, 60, 100)  # triggers in 14 days, between bins
 
 
 @dataclass(frozen=True)
@@ -50,9 +48,8 @@ class Observed:
     reward: FloatArray  # (c,)
     predicted: FloatArray  # (c,) q̂ of the logged contact
     logging: FloatArray  # (c,) q^b of the logged contact, before recalibration
-    cell: IntArray  # (c,) day × activity × kind, an index into the flattened tables
-    contacts_table: FloatArray  # (d, activity bins, K) logged contacts
-    expected_table: FloatArray  # (d, activity bins, K) Σ q^b over all decision points
+    levels: IntArray  # (c, f) the level of each margin that the contact lies in: day, kind, and the features
+    expected: FloatArray  # (f, levels) Σ q^b over all decision points, by level
     first: IntArray  # (p,) earlier contact of each pair of interests of one user
     second: IntArray  # (p,) later one
     pair_logging: FloatArray  # (p,) q^b(second | contact at first), before recalibration
@@ -60,7 +57,7 @@ class Observed:
 
     @classmethod
     def join(cls, blocks: Sequence[Self]) -> Self:
-        """One block out of several; tables add up, everything else is appended."""
+        """One block out of several; `expected` adds up, everything else is appended."""
         users = np.cumsum([0] + [len(b.user_key) for b in blocks[:-1]])
         contacts = np.cumsum([0] + [len(b.user) for b in blocks[:-1]])
         shift = {"user": users, "first": contacts, "second": contacts}
@@ -69,16 +66,13 @@ class Observed:
             if f.name in shift
             else np.concatenate([getattr(b, f.name) for b in blocks])
             for f in fields(cls)
-            if f.name not in ("policies", "contacts_table", "expected_table")
+            if f.name not in ("policies", "expected")
         }
         policies = tuple(
             PolicyTerms(**{f.name: np.concatenate([getattr(t, f.name) for t in terms]) for f in fields(PolicyTerms)})
             for terms in zip(*(b.policies for b in blocks), strict=True)
         )
-        tables = {
-            name: np.sum([getattr(b, name) for b in blocks], axis=0) for name in ("contacts_table", "expected_table")
-        }
-        return cls(**joined, **tables, policies=policies)
+        return cls(**joined, expected=np.sum([b.expected for b in blocks], axis=0), policies=policies)
 
 
 @dataclass(frozen=True)
@@ -108,7 +102,7 @@ class Days:
         return (time - self.first) // (DAY * self.width)
 
 
-def observe(evaluation: Timeline, fitted: Fitted, days: Days, cap_modelled: bool) -> Observed:
+def observe(evaluation: Timeline, fitted: Fitted, days: Days, margins: Margins, cap_modelled: bool) -> Observed:
     """Reduce one block of users, whose models and policies were fitted on other users.
 
     Raises `InputError` for a policy that answers wrongly or reads its own history.
@@ -123,9 +117,10 @@ def observe(evaluation: Timeline, fitted: Fitted, days: Days, cap_modelled: bool
     blocked = t.blocked_for_logging if cap_modelled else np.zeros(len(t), dtype=np.bool_)
     logging = contact_probabilities(t, hazard[:, 1:], blocked) if cap_modelled else hazard[:, 1:]
     first, second = _pairs(user[contact], t.reward[contact])
-    shape = (days.count, len(ACTIVITY_EDGES) + 1, len(t.kinds))
-    activity = _activity(t)
-    cell = np.ravel_multi_index((day, activity, np.zeros(len(t), dtype=np.int64)), shape)
+    levels = [day, *margins.levels(t.columns).values()]
+    size = max(days.count, len(t.kinds), MAX_LEVELS)
+    by_level = [sums_by(level, logging.sum(axis=1), size) for level in levels]
+    by_kind = sums_by(np.arange(len(t.kinds)), logging.sum(axis=0), size)
     block = {
         "user_key": t.user_key,
         "decisions": np.diff(t.user_start),
@@ -143,13 +138,8 @@ def observe(evaluation: Timeline, fitted: Fitted, days: Days, cap_modelled: bool
         "reward": t.reward[contact],
         "predicted": predicted[contact, taken],
         "logging": logging[contact, taken],
-        "cell": cell[contact] + taken,
-        "contacts_table": np.bincount(cell[contact] + taken, minlength=int(np.prod(shape)))
-        .reshape(shape)
-        .astype(float),
-        "expected_table": np.stack(
-            [sums_by(cell, column, int(np.prod(shape)))[:: shape[2]] for column in logging.T], axis=-1
-        ).reshape(shape),
+        "levels": np.column_stack([*(level[contact] for level in levels), taken]),
+        "expected": np.stack([*by_level, by_kind]),
         "first": first,
         "second": second,
         "pair_logging": (
@@ -225,11 +215,6 @@ def _at_logged_states(when_free: FloatArray, t: Timeline) -> FloatArray:
     here[blocked] = 0.0
     here[blocked, 0] = 1.0
     return here
-
-
-def _activity(t: Timeline) -> IntArray:
-    column = t.columns.get("triggers_14d")
-    return bins(column.values if column is not None else np.zeros(len(t)), ACTIVITY_EDGES)
 
 
 def _by_day(user: IntArray, day: IntArray, amount: FloatArray, shape: tuple[int, int]) -> FloatArray:

@@ -26,7 +26,7 @@ from experiments.terminal import Terminal
 from experiments.wording import listing
 from policies import REGISTRY
 
-FOLDS, N_BOOT, TRUTH_USERS = 4, 400, 40_000
+FOLDS, N_BOOT, TRUTH_USERS = 3, 300, 40_000
 AT_VOLUME = ("logging", "random_matched", "xgb_greedy")  # as many contacts as the current strategy
 KEPT = ("interests_per_user", "interested_users", "interests_per_contact", "contacts_per_user")
 

@@ -122,19 +122,34 @@ def test_golden_overlap() -> None:
     assert found.balance_z == 0  # one user 1 below, the other 1 above
 
 
-def test_raking_makes_every_margin_agree() -> None:
+def test_raked_contacts_agree_with_every_margin() -> None:
     rng = np.random.default_rng(1)
-    contacts = rng.poisson(200, (4, 3, 2)).astype(float)
-    expected = rng.uniform(100, 300, (4, 3, 2))
-    raked = expected * raking_factors(contacts, expected)
-    for axes in ((1, 2), (0, 2), (0, 1)):
-        np.testing.assert_allclose(raked.sum(axis=axes), contacts.sum(axis=axes), rtol=1e-8)
+    levels = np.column_stack([rng.integers(0, 4, 3000), rng.integers(0, 3, 3000)])
+    expected = np.zeros((2, 5))
+    expected[0, :4], expected[1, :3] = [700, 800, 900, 700], [1000, 900, 1200]
+    factors = raking_factors(levels, expected)
+    for margin in range(2):
+        found = np.bincount(levels[:, margin], 1 / factors, minlength=5)
+        np.testing.assert_allclose(found, expected[margin], rtol=1e-6)
+
+
+def test_raking_finds_the_factors_by_which_probabilities_are_off() -> None:
+    """Contacts are made with twice the modelled probability in one level, half of it in another."""
+    rng = np.random.default_rng(0)
+    level, off = rng.integers(0, 3, 200_000), np.array([2.0, 0.5, 1.0])
+    modelled = np.full(len(level), 0.1)
+    made = rng.random(len(level)) < modelled * off[level]
+    expected = np.bincount(level, modelled)[None, :]
+    factors = raking_factors(level[made][:, None], expected)
+    for value, factor in enumerate(off):
+        np.testing.assert_allclose(factors[level[made] == value], factor, rtol=0.05)
 
 
 def test_raking_pools_levels_with_few_contacts() -> None:
-    contacts = np.array([[90.0], [20.0], [300.0], [3.0]])
-    factors = raking_factors(contacts, np.array([[100.0], [10.0], [300.0], [1.0]]))
-    np.testing.assert_allclose(factors[:, 0], [1, 1, 303 / 301, 303 / 301])
+    level = np.repeat([0, 1, 2, 3], [90, 20, 300, 3])
+    factors = raking_factors(level[:, None], np.array([[100.0, 10.0, 300.0, 1.0]]))
+    np.testing.assert_allclose(factors[level < 2], 1)
+    np.testing.assert_allclose(factors[level >= 2], 303 / 301)
 
 
 def test_bootstrap_counts_belong_to_users_not_to_their_order() -> None:

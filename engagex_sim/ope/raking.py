@@ -1,53 +1,44 @@
-"""Recalibration of the logging policy's contact probabilities: their sums must equal the contacts made."""
-
-from collections.abc import Sequence
+"""Recalibration of the logging policy's contact probabilities: they must add up to the contacts made."""
 
 import numpy as np
 
-from engagex_sim.columns import FloatArray, IntArray
+from engagex_sim.columns import FloatArray, IntArray, sums_by
 
-MIN_CONTACTS = 100  # a group of cells is as large as needed to hold this many contacts
+MIN_CONTACTS = 100  # levels of a margin are pooled with their neighbours until they hold this many
+TOLERANCE = 1e-9
 
 
-def raking_factors(contacts: FloatArray, expected: FloatArray, rounds: int = 50) -> FloatArray:
-    """Factors, same shape as the tables, by which probabilities must be multiplied so that every margin agrees.
+def raking_factors(levels: IntArray, expected: FloatArray, rounds: int = 200) -> FloatArray:
+    """Factors (c,) by which q^b of c logged contacts is to be multiplied.
 
-    `contacts` and `expected` count logged contacts and sum q^b over all decision points, by cells of any number of
-    dimensions (day × activity × kind). Iterative proportional fitting on the margins (Deming and Stephan 1940), after
-    neighbouring levels of each dimension were pooled until they hold `MIN_CONTACTS` contacts.
+    `levels` (c, f) says in which level of each of f margins a contact lies (a day, a class of activity, a kind);
+    `expected` (f, levels) sums q^b over all decision points by level. Were q^b right, the contacts in a level would
+    number what is expected there. The contacts are therefore weighted until every margin agrees, by iterative
+    proportional fitting (raking: Deming and Stephan 1940; Deville and Särndal 1992), and q^b is divided by that weight.
     """
-    groups = [_pooled(_margin(contacts, axis)) for axis in range(contacts.ndim)]
-    factors = np.ones_like(expected)
+    weight = np.ones(len(levels))
+    margins = [_pooled(column, totals) for column, totals in zip(levels.T, expected, strict=True)]
     for _ in range(rounds):
         largest = 0.0
-        for axis, group in enumerate(groups):
-            made = np.bincount(group, _margin(contacts, axis))
-            modelled = np.bincount(group, _margin(expected * factors, axis))
-            step = np.divide(made, modelled, out=np.ones_like(made), where=modelled > 0)
-            factors *= step[group].reshape([-1 if a == axis else 1 for a in range(contacts.ndim)])
+        for group, total in margins:
+            made = sums_by(group, weight, len(total))
+            step = np.divide(total, made, out=np.ones_like(total), where=made > 0)
+            weight *= step[group]
             largest = max(largest, float(np.abs(step - 1).max(initial=0.0)))
-        if largest < 1e-10:
+        if largest < TOLERANCE:
             break
-    return factors
+    return np.divide(1.0, weight, out=np.ones_like(weight), where=weight > 0)
 
 
-def _margin(table: FloatArray, axis: int) -> FloatArray:
-    others = tuple(a for a in range(table.ndim) if a != axis)
-    return np.asarray(table.sum(axis=others), dtype=np.float64)
-
-
-def _pooled(made: FloatArray) -> IntArray:
-    """The group (levels,) of each level: neighbours share one until it holds enough contacts."""
-    group = np.zeros(len(made), dtype=np.int64)
-    current, inside = 0, 0.0
-    for level, count in enumerate(made):
-        if inside >= MIN_CONTACTS and made[level:].sum() >= MIN_CONTACTS:
-            current, inside = current + 1, 0.0
-        group[level] = current
+def _pooled(level: IntArray, expected: FloatArray) -> tuple[IntArray, FloatArray]:
+    """The group (c,) of each contact and what is expected in each group; neighbours share one until it is large."""
+    made = np.bincount(level, minlength=len(expected))
+    after = made[::-1].cumsum()[::-1]  # contacts in this level and all later ones
+    group = np.zeros(len(expected), dtype=np.int64)
+    current, inside = 0, 0
+    for i, count in enumerate(made):
+        if inside >= MIN_CONTACTS and after[i] >= MIN_CONTACTS:
+            current, inside = current + 1, 0
+        group[i] = current
         inside += count
-    return group
-
-
-def bins(values: FloatArray, edges: Sequence[float]) -> IntArray:
-    """The bin of each value, shape (n,): the number of `edges` at or below it."""
-    return np.searchsorted(np.asarray(edges), values, side="right").astype(np.int64)
+    return group[level], sums_by(group, expected, current + 1)
