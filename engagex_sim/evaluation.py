@@ -2,48 +2,29 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from engagex_sim.cap import DAY, Cap
-from engagex_sim.columns import sums_by
-from engagex_sim.crossfit import Fitted, cap_is_kept, fit
-from engagex_sim.decision_points import decisions_of
-from engagex_sim.decisions import Decisions
+from engagex_sim.crossfit import Fitted, fit
 from engagex_sim.errors import InputError
 from engagex_sim.estimate import Estimates, estimate
 from engagex_sim.hashing import fold_of
-from engagex_sim.log import DataQuality, Log, TableSource, read_log
+from engagex_sim.log import DataQuality, TableSource, read_log
 from engagex_sim.margins import Margins
-from engagex_sim.models.metrics import classification_metrics, reliability_table
-from engagex_sim.observe import Days, Observed, observe
-from engagex_sim.ope.intervals import smallest_lift
+from engagex_sim.model_tables import feature_importance, model_metrics, train_metrics
+from engagex_sim.models.metrics import reliability_table
+from engagex_sim.observe import Observed, observe
 from engagex_sim.policy import Policy, policy_name
-from engagex_sim.result import CURRENT, Facts, Result
-from engagex_sim.settings import LogSettings, Settings
+from engagex_sim.preparation import Prepared, prepare
+from engagex_sim.result import CURRENT, Result
+from engagex_sim.settings import Settings
 from engagex_sim.tables import curve_table, summary_table
-from engagex_sim.timeline import Timeline
 from engagex_sim.worlds import Truth, World, true_value
 
 Progress = Callable[[str, int, int], None]  # what is being done, steps done, steps in all
-MAX_CURVE_POINTS = 62
 ROWS_AT_ONCE = 1_000_000
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A log ready for evaluation, and what can be said about it before any training."""
-
-    timeline: Timeline  # burn-in included
-    evaluation: Timeline  # the rows on which policies are compared
-    log_end: int  # midnight after the log's last day
-    cap_modelled: bool
-    quality: DataQuality | None  # None where the decision points come from no files
-    notes: tuple[str, ...]
-    facts: Facts
 
 
 @dataclass(frozen=True)
@@ -56,52 +37,9 @@ class CrossFitted:
     train_metrics: tuple[Mapping[str, float], ...]
 
 
-def prepare(log: Log, settings: LogSettings, world: World | None = None) -> Prepared:
-    """Decision points, features and masks of a log. `world` is the synthetic world it comes from, if it does."""
-    return prepare_decisions(decisions_of(log, settings), settings, log.quality, log.notes, world)
-
-
-def prepare_decisions(
-    decisions: Decisions,
-    settings: LogSettings,
-    quality: DataQuality | None = None,
-    notes: Sequence[str] = (),
-    world: World | None = None,
-) -> Prepared:
-    """Likewise from decision points. Raises `InputError` where the evaluation period holds no contact."""
-    timeline = Timeline.of(decisions, Cap(settings.cap_days))
-    evaluation = timeline.evaluation()
-    contact = evaluation.action > 0
-    if not contact.any():
-        raise InputError(
-            "No contact falls into the evaluation period, so nothing can be said about any policy; lower"
-            " --burn-in-days, or say --start free if nobody had been contacted before the log begins."
-        )
-    who = np.concatenate([evaluation.user_of_row, evaluation.other_user])
-    liked = np.concatenate([evaluation.reward, evaluation.other_reward])
-    interests = sums_by(who, liked, evaluation.n_users)
-    cap_modelled = cap_is_kept(timeline)
-    facts = Facts(
-        n_users=evaluation.n_users,
-        n_decisions=len(evaluation),
-        n_contacts=int(contact.sum()) + len(evaluation.other_time),
-        n_interests=int(interests.sum()),
-        smallest_lift=smallest_lift(interests),
-        log_start=_moment(decisions.log_start),
-        log_end=_moment(decisions.log_end),
-        evaluation_start=_moment(int(evaluation.evaluation_start.min())),
-        cap_days=timeline.cap.days,
-        kinds=evaluation.kinds,
-        contact_is_a_choice=evaluation.contact_is_a_choice,
-        propensity_logged=bool(np.isfinite(evaluation.propensity[contact]).all()),
-        cap_modelled=cap_modelled,
-        world=None if world is None else world.name,
-    )
-    return Prepared(timeline, evaluation, decisions.log_end, cap_modelled, quality, tuple(notes), facts)
-
-
 def evaluate_prepared(
     prepared: Prepared,
+    quality: DataQuality,
     policies: Sequence[Policy],
     settings: Settings,
     world: World | None = None,
@@ -113,8 +51,6 @@ def evaluate_prepared(
     In a world the truth stands beside the estimates, measured on `truth_users` fresh users: for policies that learn,
     the mean over the folds' policies.
     """
-    if prepared.quality is None:
-        raise ValueError("a result reports the quality of the log it comes from: use prepare()")
     names = _distinct_names(policies)
     steps = settings.folds + 1 + (world is not None)
     crossfitted = cross_fit(prepared, policies, settings, lambda done: progress("cross-fitting", done, steps))
@@ -125,12 +61,12 @@ def evaluate_prepared(
         progress("true values", settings.folds + 1, steps)
         truths = policy_truths(world, policies, crossfitted, settings, truth_users)
     progress("done", steps, steps)
-    observed, days = crossfitted.observed, _days(prepared).last_days
+    observed, days = crossfitted.observed, prepared.days.last_days
     return Result(
         summary=summary_table(names, estimates, len(observed.user_key), truths),
         curves=curve_table(names, estimates, days, len(observed.user_key), truths),
-        model_metrics=_model_metrics(crossfitted, settings),
-        feature_importance=_importance(crossfitted.fitted),
+        model_metrics=model_metrics(crossfitted.fitted, crossfitted.train_metrics, observed, settings.imbalance),
+        feature_importance=feature_importance(crossfitted.fitted),
         reliability=reliability_table(observed.reward, observed.predicted).assign(model="reward model"),
         calibration=pd.DataFrame(
             {
@@ -140,9 +76,9 @@ def evaluate_prepared(
             }
         ),
         weights=dict(zip(names, estimates.weights, strict=True)),
-        quality=prepared.quality,
+        quality=quality,
         facts=prepared.facts,
-        notes=(*prepared.notes, *_notes(prepared)),
+        notes=prepared.notes,
         settings=settings,
     )
 
@@ -160,7 +96,7 @@ def evaluate(
     """
     own = Settings(**settings)
     log = read_log(triggers, actions, users, own, threads=own.threads)
-    return evaluate_prepared(prepare(log, own), policies, own)
+    return evaluate_prepared(prepare(log, own), log.quality, policies, own)
 
 
 def cross_fit(
@@ -170,24 +106,24 @@ def cross_fit(
     progress: Callable[[int], None] = lambda _: None,
 ) -> CrossFitted:
     """Fit on the other folds' users, observe each fold's users in blocks."""
-    evaluation, days = prepared.evaluation, _days(prepared)
+    evaluation, days = prepared.evaluation, prepared.days
     margins = Margins.of(evaluation.contacts())
     fold = fold_of(evaluation.user_key, settings.seed, settings.folds)
     block = evaluation.user_start[:-1] // ROWS_AT_ONCE
-    fitted, observed, train_metrics = [], [], []
+    fitted, observed, train = [], [], []
     for f in range(settings.folds):
         progress(f)
         if not (fold == f).any() or (fold == f).all():
             raise InputError(f"{evaluation.n_users} users are too few for {settings.folds} folds; use fewer --folds.")
         models = fit(prepared.timeline, fold != f, policies, settings, settings.seed + f, prepared.cap_modelled)
-        train_metrics.append(_train_metrics(prepared.timeline.users(fold != f).contacts(), models))
+        train.append(train_metrics(prepared.timeline.users(fold != f).contacts(), models))
         observed += [
             observe(evaluation.users((fold == f) & (block == b)), models, days, margins, prepared.cap_modelled)
             for b in np.unique(block[fold == f])
         ]
         fitted.append(models)
     sizes = tuple(int((fold == f).sum()) for f in range(settings.folds))
-    return CrossFitted(Observed.join(observed), tuple(fitted), sizes, tuple(train_metrics))
+    return CrossFitted(Observed.join(observed), tuple(fitted), sizes, tuple(train))
 
 
 def estimate_all(prepared: Prepared, observed: Observed, settings: Settings) -> Estimates:
@@ -200,15 +136,6 @@ def estimate_all(prepared: Prepared, observed: Observed, settings: Settings) -> 
         seed=settings.seed,
         n_boot=settings.n_boot,
     )
-
-
-def _days(prepared: Prepared) -> Days:
-    first = int(prepared.evaluation.evaluation_start.min()) // DAY * DAY
-    return Days(first, -(-(prepared.log_end - first) // DAY), MAX_CURVE_POINTS)
-
-
-def _moment(seconds: int) -> datetime:
-    return datetime(1970, 1, 1) + timedelta(seconds=int(seconds))
 
 
 def _distinct_names(policies: Sequence[Policy]) -> list[str]:
@@ -238,47 +165,3 @@ def policy_truths(
             n_users=each[0].n_users,
         )
     return truths
-
-
-def _train_metrics(contacts: Timeline, fitted: Fitted) -> dict[str, float]:
-    predicted = fitted.reward_model.predict(contacts.free_context())
-    own = predicted[np.arange(len(contacts)), contacts.action - 1]
-    return classification_metrics(contacts.reward, own, fitted.reward_model.threshold)
-
-
-def _model_metrics(crossfitted: CrossFitted, settings: Settings) -> pd.DataFrame:
-    """Train metrics as the mean over folds; held-out metrics on all users' contacts, each predicted by other users."""
-    threshold = float(np.mean([f.reward_model.threshold for f in crossfitted.fitted]))
-    held_out = classification_metrics(crossfitted.observed.reward, crossfitted.observed.predicted, threshold)
-    train = pd.DataFrame(crossfitted.train_metrics).mean().to_dict()
-    rows = [{"split": "train"} | train, {"split": "held-out"} | held_out]
-    table = pd.DataFrame(rows)
-    table.insert(0, "model", "reward model")
-    table.insert(1, "imbalance", settings.imbalance)
-    return table
-
-
-def _importance(fitted: Sequence[Fitted]) -> pd.DataFrame:
-    each = pd.concat([f.reward_model.feature_importance() for f in fitted])
-    mean = each.groupby("feature", sort=True)["importance"].mean().sort_values(ascending=False, kind="stable")
-    table = mean.reset_index()
-    table.insert(0, "model", "reward model")
-    return table
-
-
-def _notes(prepared: Prepared) -> list[str]:
-    notes = []
-    broken = int(prepared.timeline.breaks_cap.sum())
-    if broken:
-        how = "with" if prepared.cap_modelled else "without"
-        notes.append(
-            f"{broken:,} logged contacts came within {prepared.facts.cap_days:g} days of the user's previous one; they"
-            f" are kept as they are, the current strategy is modelled {how} the cap, and every other policy obeys it."
-        )
-    others = len(prepared.evaluation.other_time)
-    if others:
-        notes.append(
-            f"{others:,} contacts of the evaluation period belong to no decision point: they count for the current"
-            " strategy, and no other policy could have made them."
-        )
-    return notes

@@ -106,7 +106,7 @@ def _count_triggers(
                 seen[trigger_code[head]] += 1
                 different += seen[trigger_code[head]] == 1
                 head += 1
-            while tail7 < head and trigger_time[tail7] <= now - 7 * 86_400:
+            while tail7 < head and trigger_time[tail7] <= now - 7 * DAY:
                 seen[trigger_code[tail7]] -= 1
                 different -= seen[trigger_code[tail7]] == 0
                 tail7 += 1
@@ -114,7 +114,7 @@ def _count_triggers(
             while earlier >= begin and trigger_time[earlier] == now:
                 earlier -= 1
             if earlier >= begin:
-                since[row] = (now - trigger_time[earlier]) / 86_400
+                since[row] = (now - trigger_time[earlier]) / DAY
             for w in range(len(windows)):
                 while tails[w] < head and trigger_time[tails[w]] <= now - windows[w]:
                     tails[w] += 1

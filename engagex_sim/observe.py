@@ -10,9 +10,9 @@ from typing import Self
 
 import numpy as np
 
-from engagex_sim.cap import DAY
 from engagex_sim.columns import BoolArray, FloatArray, IntArray, KeyArray, sums_by
 from engagex_sim.crossfit import Fitted
+from engagex_sim.days import Days
 from engagex_sim.margins import MAX_LEVELS, Margins
 from engagex_sim.occupancy import contact_probabilities, free_after_contact
 from engagex_sim.ope.weights import cumulative, ratio
@@ -73,33 +73,6 @@ class Observed:
             for terms in zip(*(b.policies for b in blocks), strict=True)
         )
         return cls(**joined, expected=np.sum([b.expected for b in blocks], axis=0), policies=policies)
-
-
-@dataclass(frozen=True)
-class Days:
-    """How the evaluation period is divided for curves: bins of as many whole days as keep their number small."""
-
-    first: int  # midnight at which the first bin begins, seconds
-    total: int  # days of the evaluation
-    max_bins: int
-
-    @property
-    def width(self) -> int:
-        """Days per bin."""
-        return -(-self.total // self.max_bins)
-
-    @property
-    def count(self) -> int:
-        return -(-self.total // self.width)
-
-    @property
-    def last_days(self) -> IntArray:
-        """(count,) the last day of each bin, 1 = the first day of the evaluation."""
-        return np.minimum((np.arange(self.count) + 1) * self.width, self.total)
-
-    def of(self, time: IntArray) -> IntArray:
-        """The bin of each time."""
-        return (time - self.first) // (DAY * self.width)
 
 
 def observe(evaluation: Timeline, fitted: Fitted, days: Days, margins: Margins, cap_modelled: bool) -> Observed:

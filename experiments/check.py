@@ -4,9 +4,9 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from engagex_sim.errors import InputError
-from engagex_sim.evaluation import prepare
 from engagex_sim.log import DataQuality, read_log
 from engagex_sim.log.quality import reasons
+from engagex_sim.preparation import prepare
 from engagex_sim.report.tables import write_account
 from engagex_sim.settings import LogSettings
 from engagex_sim.whole import written_whole

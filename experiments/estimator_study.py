@@ -12,9 +12,10 @@ import pandas as pd
 
 from engagex_sim.errors import InputError
 from engagex_sim.estimate import Estimates
-from engagex_sim.evaluation import cross_fit, estimate_all, policy_truths, prepare_decisions
+from engagex_sim.evaluation import cross_fit, estimate_all, policy_truths
 from engagex_sim.ope.verdict import UNANSWERABLE
 from engagex_sim.policy import Policy, policy_name
+from engagex_sim.preparation import prepare_decisions
 from engagex_sim.report.tables import csv_text
 from engagex_sim.result import CURRENT, HEADLINE, PRIMARY
 from engagex_sim.settings import Settings

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from engagex_sim.errors import InputError
-from engagex_sim.evaluation import Prepared, evaluate_prepared, prepare
+from engagex_sim.evaluation import evaluate_prepared
 from engagex_sim.log import Log, read_log
 from engagex_sim.policy import Policy, exogenous_probabilities, policy_name
+from engagex_sim.preparation import Prepared, prepare
 from engagex_sim.report.answers import answers
 from engagex_sim.report.files import write_result
 from engagex_sim.report.sentences import economics_sentences, headline_sentence, policy_sentences
@@ -51,7 +52,7 @@ def evaluate_policies(name: str, options: Options, command: str) -> None:
         terminal.say("True values are not shown: they are known for the world's own cap and decision points only.")
     with terminal.progress() as progress:
         truth_users = experiment.small.truth_users if options["small"] else experiment.truth_users
-        result = evaluate_prepared(prepared, policies, settings, world, truth_users, progress)
+        result = evaluate_prepared(prepared, source.log.quality, policies, settings, world, truth_users, progress)
         progress("writing the report")
         write_result(result, directory, command)
     terminal.show(result_table(answers(result)))

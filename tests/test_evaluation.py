@@ -10,10 +10,11 @@ import pytest
 import engagex_sim
 from engagex_sim import InputError, Settings, evaluation
 from engagex_sim.columns import FloatArray
-from engagex_sim.evaluation import cross_fit, estimate_all, evaluate_prepared, prepare, prepare_decisions
+from engagex_sim.evaluation import cross_fit, estimate_all, evaluate_prepared
 from engagex_sim.log import read_log
 from engagex_sim.ope.verdict import UNANSWERABLE
 from engagex_sim.policy import Context
+from engagex_sim.preparation import prepare, prepare_decisions
 from engagex_sim.result import SUMMARY_COLUMNS, Result, headline
 from engagex_sim.worlds import WORLDS, frames, logged_decisions, visible
 from policies import REGISTRY
@@ -26,8 +27,10 @@ Evaluate = Callable[..., Result]
 def result() -> Result:
     """Every built-in policy on a small world with its truth."""
     world = WORLDS["visits"]
-    prepared = prepare(read_log(*frames(world, 3000, 0)), LIGHT, world)
-    return evaluate_prepared(prepared, [*(make() for make in REGISTRY.values()), world.logging], LIGHT, world)
+    log = read_log(*frames(world, 3000, 0))
+    return evaluate_prepared(
+        prepare(log, LIGHT, world), log.quality, [*(make() for make in REGISTRY.values()), world.logging], LIGHT, world
+    )
 
 
 def test_the_summary_has_one_row_per_policy_estimator_and_metric(result: Result) -> None:

@@ -141,8 +141,8 @@ def test_raking_finds_the_factors_by_which_probabilities_are_off() -> None:
     made = rng.random(len(level)) < modelled * off[level]
     expected = np.bincount(level, modelled)[None, :]
     factors = raking_factors(level[made][:, None], expected)
-    for value, factor in enumerate(off):
-        np.testing.assert_allclose(factors[level[made] == value], factor, rtol=0.05)
+    for group, factor in enumerate(off):
+        np.testing.assert_allclose(factors[level[made] == group], factor, rtol=0.05)
 
 
 def test_raking_pools_levels_with_few_contacts() -> None:

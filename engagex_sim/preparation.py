@@ -1,0 +1,101 @@
+"""A log made ready for evaluation, and what can be said about it before any training."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import numpy as np
+
+from engagex_sim.cap import DAY, Cap
+from engagex_sim.columns import sums_by
+from engagex_sim.crossfit import cap_is_kept
+from engagex_sim.days import Days
+from engagex_sim.decision_points import decisions_of
+from engagex_sim.decisions import Decisions
+from engagex_sim.errors import InputError
+from engagex_sim.log import Log
+from engagex_sim.ope.intervals import smallest_lift
+from engagex_sim.result import Facts
+from engagex_sim.settings import LogSettings
+from engagex_sim.timeline import Timeline
+from engagex_sim.worlds import World
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A log ready for evaluation, and what can be said about it before any training."""
+
+    timeline: Timeline  # burn-in included
+    evaluation: Timeline  # the rows on which policies are compared
+    days: Days
+    cap_modelled: bool  # False: the log breaks the cap, so the logging policy is modelled without it
+    notes: tuple[str, ...]
+    facts: Facts
+
+
+def prepare(log: Log, settings: LogSettings, world: World | None = None) -> Prepared:
+    """Decision points, features and masks of a log. `world` is the synthetic world it comes from, if it does."""
+    return prepare_decisions(decisions_of(log, settings), settings, log.notes, world)
+
+
+def prepare_decisions(
+    decisions: Decisions,
+    settings: LogSettings,
+    notes: Sequence[str] = (),
+    world: World | None = None,
+) -> Prepared:
+    """Likewise from decision points. Raises `InputError` where the evaluation period holds no contact."""
+    timeline = Timeline.of(decisions, Cap(settings.cap_days))
+    evaluation = timeline.evaluation()
+    contact = evaluation.action > 0
+    if not contact.any():
+        raise InputError(
+            "No contact falls into the evaluation period, so nothing can be said about any policy; lower"
+            " --burn-in-days, or say --start free if nobody had been contacted before the log begins."
+        )
+    who = np.concatenate([evaluation.user_of_row, evaluation.other_user])
+    liked = np.concatenate([evaluation.reward, evaluation.other_reward])
+    interests = sums_by(who, liked, evaluation.n_users)
+    cap_modelled = cap_is_kept(timeline)
+    facts = Facts(
+        n_users=evaluation.n_users,
+        n_decisions=len(evaluation),
+        n_contacts=int(contact.sum()) + len(evaluation.other_time),
+        n_interests=int(interests.sum()),
+        smallest_lift=smallest_lift(interests),
+        log_start=_moment(decisions.log_start),
+        log_end=_moment(decisions.log_end),
+        evaluation_start=_moment(int(evaluation.evaluation_start.min())),
+        cap_days=timeline.cap.days,
+        kinds=evaluation.kinds,
+        contact_is_a_choice=evaluation.contact_is_a_choice,
+        propensity_logged=bool(np.isfinite(evaluation.propensity[contact]).all()),
+        cap_modelled=cap_modelled,
+        world=None if world is None else world.name,
+    )
+    first_day = int(evaluation.evaluation_start.min()) // DAY * DAY
+    days = Days(first_day, -(-(decisions.log_end - first_day) // DAY))
+    own_notes = _notes(timeline, evaluation, cap_modelled)
+    return Prepared(timeline, evaluation, days, cap_modelled, (*notes, *own_notes), facts)
+
+
+def _notes(timeline: Timeline, evaluation: Timeline, cap_modelled: bool) -> list[str]:
+    notes = []
+    broken = int(timeline.breaks_cap.sum())
+    if broken:
+        how = "with" if cap_modelled else "without"
+        notes.append(
+            f"{broken:,} logged contacts came within {timeline.cap.days:g} days of the user's previous one; they"
+            f" are kept as they are, the current strategy is modelled {how} the cap, and every other policy obeys it."
+        )
+    others = len(evaluation.other_time)
+    if others:
+        notes.append(
+            f"{others:,} contacts of the evaluation period belong to no decision point: they count for the current"
+            " strategy, and no other policy could have made them."
+        )
+    return notes
+
+
+def _moment(seconds: int) -> datetime:
+    return datetime(1970, 1, 1) + timedelta(seconds=int(seconds))
