@@ -59,7 +59,7 @@ def fit(
         seed=seed,
         threads=settings.threads,
     )
-    choices = evaluation.rows(evaluation.free | (evaluation.action > 0)) if cap_modelled else evaluation
+    choices = evaluation.rows(evaluation.free) if cap_modelled else evaluation
     free, light = choices.free_context(), settings.grid == "light"
     logging, with_history = (
         PropensityModel.fit(free, choices.action, history=h, seed=seed, threads=settings.threads, light=light)

@@ -3,13 +3,14 @@
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
 from engagex_sim.cap import DAY
 from engagex_sim.columns import Column, IntArray
 from engagex_sim.decisions import Decisions, starts
 from engagex_sim.errors import InputError
 from engagex_sim.log import Log
-from engagex_sim.log.matching import instants
+from engagex_sim.log.matching import decision_times, instants
 from engagex_sim.settings import LogSettings
 
 LARGEST_GRID = 50_000_000
@@ -21,6 +22,7 @@ class _Points:
 
     user: IntArray  # (n,)
     time: IntArray  # (n,)
+    known_at: IntArray  # (n,)
     trigger: IntArray | None  # (n,) row of the trigger that describes each; None on a grid of days
     contact: IntArray  # (matched,) position of each contact that belongs to a decision point
     enters: IntArray  # (n_users,) the first time at which a policy can decide, if later than the burn-in's end
@@ -44,8 +46,9 @@ def decisions_of(log: Log, settings: LogSettings) -> Decisions:
     propensity[points.contact] = log.action_propensity[made]
     columns: dict[str, Column] = {}
     if points.trigger is not None:
-        described = {name: column for name, column in log.trigger_columns.items() if is_choice or name != "type"}
-        columns |= {name: column.take(points.trigger) for name, column in described.items()}
+        columns |= {name: column.take(points.trigger) for name, column in log.trigger_columns.items()}
+    if not is_choice:
+        columns = {name: column for name, column in columns.items() if not _gives_away(column, action)}
     columns |= {name: column.take(points.user) for name, column in log.attributes.items()}
     evaluation_start = np.maximum(points.enters, log.log_start + _burn_in_seconds(settings, is_choice))
     if not (points.time >= evaluation_start[points.user]).any():
@@ -56,6 +59,7 @@ def decisions_of(log: Log, settings: LogSettings) -> Decisions:
         user_id=log.user_id,
         evaluation_start=evaluation_start,
         time=points.time,
+        known_at=points.known_at,
         action=action,
         reward=reward,
         propensity=propensity,
@@ -75,14 +79,15 @@ def decisions_of(log: Log, settings: LogSettings) -> Decisions:
 
 
 def _trigger_points(log: Log) -> _Points:
-    """Each instant, or each user-day, with a trigger; the first trigger of it describes it and gives its time."""
+    """Each instant, or each user-day, with a trigger; the first trigger of it describes it."""
     unit = log.trigger_time // DAY if log.decision_points == "day" else log.trigger_time
     begins = instants(log.trigger_user, unit)
     first = np.flatnonzero(begins)
     contact = (np.cumsum(begins) - 1)[log.action_trigger[~log.orphan]]
     return _Points(
         user=log.trigger_user[first],
-        time=log.trigger_time[first],
+        time=decision_times(log.trigger_time[first], log.decision_points == "day"),
+        known_at=log.trigger_time[first],
         trigger=first,
         contact=contact,
         enters=np.full(log.n_users, log.log_start),
@@ -116,7 +121,19 @@ def _grid_points(log: Log) -> _Points:
     day = np.arange(len(user)) - user_start[user] + begins[user]
     contact_user = log.action_user[made]
     contact = user_start[contact_user] + np.searchsorted(days, day_of_contact) - begins[contact_user]
-    return _Points(user=user, time=days[day] * DAY, trigger=None, contact=contact, enters=enters)
+    time = days[day] * DAY
+    return _Points(user=user, time=time, known_at=time, trigger=None, contact=contact, enters=enters)
+
+
+def _gives_away(column: Column, action: IntArray) -> bool:
+    """Whether a value of the column (n,) says which kind was chosen, as the type does and an id of a campaign may.
+
+    A column whose values hardly ever repeat says nothing, and one that leaves more than one kind open is context.
+    """
+    table = pd.DataFrame({"value": column.values, "kind": action})
+    values = table["value"].nunique()
+    determines = len(table.drop_duplicates()) == values and bool((action != action[0]).any())
+    return determines and values <= len(table) / 2
 
 
 def _burn_in_seconds(settings: LogSettings, contact_is_a_choice: bool) -> int:

@@ -19,7 +19,8 @@ class Decisions:
     user_key: KeyArray  # (n_users,) hash of the guid
     user_id: TextArray  # (n_users,) the guid
     evaluation_start: IntArray  # (n_users,) decisions before it are history only
-    time: IntArray  # (n,)
+    time: IntArray  # (n,) of the decision: what the cap and history go by
+    known_at: IntArray  # (n,) what features show: `time`, or the day's first trigger where a day is one decision
     action: IntArray  # (n,) 0 = no contact, 1..K = the kind
     reward: FloatArray  # (n,) 1 = interested; 0 where no contact
     propensity: FloatArray  # (n,) logged probability of this contact given free; NaN where not logged

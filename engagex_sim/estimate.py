@@ -85,6 +85,7 @@ def estimate(
     if recalibrate:
         possible = o.logging > 0
         factor[possible] = raking_factors(o.levels[possible], o.expected)
+        factor[o.propensity_logged] = 1.0
     columns = _Columns()
     plan: list[list[list[list[int] | None]]] = []  # policy, estimator, metric → positions of B, Q, N, D
     overlaps: list[dict[str, Overlap]] = []
@@ -142,9 +143,9 @@ def estimate(
 
 
 def _possible(weight: FloatArray) -> FloatArray:
-    """Weights, 0 where the logging policy could not have made the contact.
+    """Weights, 0 where the logging policy as modelled could not have made the contact.
 
-    Those contacts broke the cap in a log that otherwise keeps it; no policy under trial could have made them.
+    Those contacts broke the cap in a log that otherwise keeps it.
     """
     return np.where(np.isfinite(weight), weight, 0.0)
 

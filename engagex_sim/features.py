@@ -46,7 +46,7 @@ def history_features(time: IntArray, history: History) -> dict[str, FloatArray]:
 
 def exogenous_features(decisions: Decisions) -> dict[str, Column]:
     """The features that no policy can change, by name, (n,) each: calendar, activity, and the log's own columns."""
-    features = _calendar(decisions.time, decisions.log_start)
+    features = _calendar(decisions.known_at, decisions.log_start)
     if decisions.activity_known:
         features |= _activity(decisions)
     return features | dict(decisions.columns)
@@ -64,7 +64,7 @@ def _calendar(time: IntArray, log_start: int) -> dict[str, Column]:
 def _activity(decisions: Decisions) -> Mapping[str, Column]:
     since, counts, so_far, distinct = _count_triggers(
         decisions.user_start,
-        decisions.time,
+        decisions.known_at,
         decisions.trigger_start,
         decisions.trigger_time,
         decisions.trigger_code,

@@ -47,7 +47,8 @@ class Observed:
     day: IntArray  # (c,) day of the evaluation
     reward: FloatArray  # (c,)
     predicted: FloatArray  # (c,) q̂ of the logged contact
-    logging: FloatArray  # (c,) q^b of the logged contact, before recalibration
+    logging: FloatArray  # (c,) q^b of the logged contact, before recalibration; 0 where nothing explains the contact
+    propensity_logged: BoolArray  # (c,)
     levels: IntArray  # (c, f) the level of each margin that the contact lies in: day, kind, and the features
     expected: FloatArray  # (f, levels) Σ q^b over all decision points, by level
     first: IntArray  # (p,) earlier contact of each pair of interests of one user
@@ -89,45 +90,46 @@ def observe(evaluation: Timeline, fitted: Fitted, days: Days, margins: Margins, 
     hazard = _with_logged_propensity(fitted.logging.action_probabilities(free), t)
     blocked = t.blocked_for_logging if cap_modelled else np.zeros(len(t), dtype=np.bool_)
     logging = contact_probabilities(t, hazard[:, 1:], blocked) if cap_modelled else hazard[:, 1:]
+    # A contact that broke a cap which the log otherwise keeps is no doing of the policy that is modelled.
+    explained = ~t.breaks_cap[contact] if cap_modelled else np.ones(len(contact), dtype=np.bool_)
     first, second = _pairs(user[contact], t.reward[contact])
     levels = [day, *margins.levels(t.columns).values()]
     size = max(days.count, len(t.kinds), MAX_LEVELS)
     by_level = [sums_by(level, logging.sum(axis=1), size) for level in levels]
     by_kind = sums_by(np.arange(len(t.kinds)), logging.sum(axis=0), size)
-    block = {
-        "user_key": t.user_key,
-        "decisions": np.diff(t.user_start),
-        "current": _by_day(
-            np.concatenate([user, t.other_user]),
-            np.concatenate([day, days.of(t.other_time)]),
-            np.concatenate([t.reward, t.other_reward]),
-            (t.n_users, days.count),
-        ),
-        "current_contacts": np.bincount(np.concatenate([user[contact], t.other_user]), minlength=t.n_users).astype(
-            float
-        ),
-        "user": user[contact],
-        "day": day[contact],
-        "reward": t.reward[contact],
-        "predicted": predicted[contact, taken],
-        "logging": logging[contact, taken],
-        "levels": np.column_stack([*(level[contact] for level in levels), taken]),
-        "expected": np.stack([*by_level, by_kind]),
-        "first": first,
-        "second": second,
-        "pair_logging": (
-            _given_first(t, hazard, blocked, contact, first, second)
-            if cap_modelled
-            else logging[contact[second], taken[second]]
-        ),
-    }
     one_step_logging = hazard if not cap_modelled else _at_logged_states(hazard, t)
     with_history = _logging_with_history(fitted, t, cap_modelled)
     terms = tuple(
         _policy_terms(policy, t, days, day, contact, predicted, one_step_logging, with_history, first, second)
         for policy in fitted.policies
     )
-    return Observed(**block, policies=terms)
+    return Observed(
+        user_key=t.user_key,
+        decisions=np.diff(t.user_start),
+        current=_by_day(
+            np.concatenate([user, t.other_user]),
+            np.concatenate([day, days.of(t.other_time)]),
+            np.concatenate([t.reward, t.other_reward]),
+            (t.n_users, days.count),
+        ),
+        current_contacts=np.bincount(np.concatenate([user[contact], t.other_user]), minlength=t.n_users).astype(float),
+        user=user[contact],
+        day=day[contact],
+        reward=t.reward[contact],
+        predicted=predicted[contact, taken],
+        logging=np.where(explained, logging[contact, taken], 0.0),
+        propensity_logged=np.isfinite(t.propensity[contact]),
+        levels=np.column_stack([*(level[contact] for level in levels), taken]),
+        expected=np.stack([*by_level, by_kind]),
+        first=first,
+        second=second,
+        pair_logging=(
+            np.where(explained[second], _given_first(t, hazard, blocked, contact, first, second), 0.0)
+            if cap_modelled
+            else logging[contact[second], taken[second]]
+        ),
+        policies=terms,
+    )
 
 
 def _policy_terms(
@@ -150,10 +152,11 @@ def _policy_terms(
     of_action = here[np.arange(len(t)), t.action]
     one_step = ratio(of_action, logging[np.arange(len(t)), t.action])
     history_ratio = ratio(of_action, with_history[np.arange(len(t)), t.action])
+    history_ratio[t.breaks_cap] = 1.0  # the history goes on after a contact that no policy made
     return PolicyTerms(
         contact_probability=occupied[contact, taken],
         one_step=one_step[contact],
-        cumulative=cumulative(t.user_start, history_ratio)[contact],
+        cumulative=np.where(of_action > 0, cumulative(t.user_start, history_ratio), 0.0)[contact],
         pair_probability=_given_first(t, when_free, blocked, contact, first, second),
         model=_by_day(user, day, (occupied * predicted).sum(axis=1), (t.n_users, days.count)),
         expected=sums_by(user, occupied.sum(axis=1), t.n_users),
@@ -164,9 +167,12 @@ def _policy_terms(
 
 
 def _with_logged_propensity(hazard: FloatArray, t: Timeline) -> FloatArray:
-    """The modelled hazard (n, K + 1), with the logged propensity at the contacts that have one."""
+    """The modelled hazard (n, K + 1), with the logged propensity at the contacts that have one; rows still sum to 1."""
     known = np.flatnonzero((t.action > 0) & np.isfinite(t.propensity))
     hazard = hazard.copy()
+    rest = 1.0 - hazard[known, t.action[known]]
+    scale = np.divide(1.0 - t.propensity[known], rest, out=np.zeros(len(known)), where=rest > 0)
+    hazard[known] *= scale[:, None]
     hazard[known, t.action[known]] = t.propensity[known]
     return hazard
 

@@ -8,6 +8,7 @@ import numpy as np
 from engagex_sim.columns import AnyArray, BoolArray, Column, FloatArray, IntArray
 from engagex_sim.errors import InputError
 
+STATE_AT_START = "_days_since_contact_before_start"  # for the model of a logging policy that the cap does not bind
 HISTORY_FEATURES = ("days_since_contact", "contacts_so_far", "interests_so_far")
 
 
@@ -44,8 +45,8 @@ class Context:
 
     @property
     def exogenous(self) -> tuple[str, ...]:
-        """Names of the features that do not depend on what a policy does."""
-        return tuple(self._exogenous)
+        """Names of the features that do not depend on what a policy does; those that begin with "_" are not shown."""
+        return tuple(name for name in self._exogenous if not name.startswith("_"))
 
     def column(self, name: str) -> Column:
         """A feature as a coded column: cheaper than `context[name]` for text.
@@ -57,7 +58,7 @@ class Context:
         if name in self._history:
             self.history_read.add(name)
             return Column(self._history[name])
-        known = ", ".join((*self._exogenous, *self._history))
+        known = ", ".join((*self.exogenous, *self._history))
         raise InputError(f"There is no feature {name!r} in this log; there are: {known}.")
 
 

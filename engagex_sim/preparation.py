@@ -35,7 +35,15 @@ class Prepared:
 
 def prepare(log: Log, settings: LogSettings, world: World | None = None) -> Prepared:
     """Decision points, features and masks of a log. `world` is the synthetic world it comes from, if it does."""
-    return prepare_decisions(decisions_of(log, settings), settings, log.notes, world)
+    decisions = decisions_of(log, settings)
+    notes = list(log.notes)
+    if not decisions.contact_is_a_choice:
+        notes += [
+            f"The column {name} says which kind was chosen, so it is no feature."
+            for name in log.trigger_columns
+            if name not in (*decisions.columns, "type")
+        ]
+    return prepare_decisions(decisions, settings, notes, world)
 
 
 def prepare_decisions(
@@ -46,6 +54,9 @@ def prepare_decisions(
 ) -> Prepared:
     """Likewise from decision points. Raises `InputError` where the evaluation period holds no contact."""
     timeline = Timeline.of(decisions, Cap(settings.cap_days))
+    cap_modelled = cap_is_kept(timeline)
+    if not cap_modelled:
+        timeline = timeline.with_state_at_start()
     evaluation = timeline.evaluation()
     contact = evaluation.action > 0
     if not contact.any():
@@ -56,7 +67,6 @@ def prepare_decisions(
     who = np.concatenate([evaluation.user_of_row, evaluation.other_user])
     liked = np.concatenate([evaluation.reward, evaluation.other_reward])
     interests = sums_by(who, liked, evaluation.n_users)
-    cap_modelled = cap_is_kept(timeline)
     facts = Facts(
         n_users=evaluation.n_users,
         n_decisions=len(evaluation),

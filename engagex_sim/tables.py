@@ -9,16 +9,18 @@ import pandas as pd
 from engagex_sim.columns import FloatArray, IntArray
 from engagex_sim.estimate import METRICS, NAMES, Estimates
 from engagex_sim.ope.intervals import interval
-from engagex_sim.ope.verdict import judge
-from engagex_sim.result import CURRENT, HEADLINE, ON_POLICY, SUMMARY_COLUMNS
+from engagex_sim.ope.verdict import UNANSWERABLE, judge
+from engagex_sim.result import CURRENT, HEADLINE, ON_POLICY, PRIMARY, SUMMARY_COLUMNS
 from engagex_sim.worlds import Truth
 
 VOLUME = "contacts_per_user"  # a volume is neither better nor worse
 PROFIT = "profit_per_user"
+INTERESTED = "interested_users"
 MIN_INTERESTS = 10  # a curve's band begins on the first day by which the log holds this many
 
 _NO_INTERVAL = "a reward model's own error has no interval"
 _NOT_DEFINED = "this estimator cannot tell how many users have at least one interest"
+_IMPOSSIBLE = "too few users with several interests: the estimated share lies outside what is possible"
 _NO_CONTACT = "the policy makes no contact"
 _NO_OVERLAP = "no logged contact carries weight"
 
@@ -102,6 +104,7 @@ def _joint_intervals(estimates: Estimates, lift: FloatArray, replicates: FloatAr
 def _row(estimates: Estimates, p: int, e: int, m: int, lift: FloatArray, relative: FloatArray) -> dict[str, Any]:
     estimator, metric = NAMES[e], METRICS[m]
     own = estimates.overlap[p][estimator.split("_")[1]]
+    interests = float(estimates.value[p, e, METRICS.index(PRIMARY)])
     value = float(estimates.value[p, e, m])
     low, high = float("nan"), float("nan")
     if not estimator.startswith("dm"):
@@ -111,6 +114,8 @@ def _row(estimates: Estimates, p: int, e: int, m: int, lift: FloatArray, relativ
     verdict, reason = None, _why_undefined(estimator, metric, value, own.expected_contacts)
     if estimator == HEADLINE and metric != VOLUME and reason is None:
         verdict, reason = judge(own, *_nearest_to_zero(lift, relative))
+        if metric == INTERESTED and not 0 <= value <= min(1.0, interests) + 1e-12:
+            verdict, reason = UNANSWERABLE, _IMPOSSIBLE
     return {
         "estimator": estimator,
         "metric": metric,
@@ -142,4 +147,4 @@ def _why_undefined(estimator: str, metric: str, value: float, expected_contacts:
         return _NO_INTERVAL if estimator.startswith("dm") else None
     if expected_contacts == 0:
         return _NO_CONTACT
-    return _NOT_DEFINED if metric == "interested_users" else _NO_OVERLAP
+    return _NOT_DEFINED if metric == INTERESTED else _NO_OVERLAP

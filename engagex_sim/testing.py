@@ -175,6 +175,7 @@ class ExampleLog:
             user_id=np.array([f"user {i:03}" for i in range(USERS)], dtype=object),
             evaluation_start=np.full(USERS, FIRST_DAY + self.cap.seconds),
             time=time,
+            known_at=time,
             action=action,
             reward=np.where(contacted & liked, 1.0, 0.0),
             propensity=np.full(n, np.nan),

@@ -6,11 +6,11 @@ from typing import Self
 
 import numpy as np
 
-from engagex_sim.cap import Cap, action_mask
+from engagex_sim.cap import DAY, NEVER, Cap, action_mask
 from engagex_sim.columns import AnyArray, BoolArray, Column, FloatArray, IntArray, KeyArray, TextArray
 from engagex_sim.decisions import Decisions, starts
 from engagex_sim.features import History, exogenous_features, history_features, replay
-from engagex_sim.policy import Context
+from engagex_sim.policy import STATE_AT_START, Context
 
 
 @dataclass(frozen=True)
@@ -105,17 +105,27 @@ class Timeline:
 
     @property
     def blocked_for_logging(self) -> BoolArray:
-        """(n,) where the log could not contact because of contacts that no decision point explains.
+        """(n,) where the log could not contact because of contacts that its policy, kept to the cap, does not explain.
 
-        These are contacts before the evaluation's start, and those of its period that belong to no decision point.
+        These are contacts before the evaluation's start, and those of its period that belong to no decision point or
+        broke the cap.
         """
         others = starts(np.bincount(self.other_user, minlength=self.n_users)), self.other_time, self.other_reward
-        nothing = np.zeros(len(self), dtype=np.int64), np.zeros(len(self))
+        unexplained = np.where(self.breaks_cap, self.action, 0), self.reward
         start = self.initial
         last, _, _ = replay(
-            self.user_start, self.time, *nothing, *others, start.last_contact, start.contacts, start.interests
+            self.user_start, self.time, *unexplained, *others, start.last_contact, start.contacts, start.interests
         )
         return ~self.cap.allows(self.time, last)
+
+    def with_state_at_start(self) -> Self:
+        """With one more column, for the model of the logging policy alone: days since the contact before the start.
+
+        Where the recursion does not carry the cap for the logging policy, this tells who could be contacted at first.
+        """
+        last = self.initial.last_contact[self.user_of_row]
+        days = np.where(last == NEVER, np.inf, (self.time - last) / DAY)
+        return replace(self, columns={**self.columns, STATE_AT_START: Column(days)})
 
     def evaluation(self) -> Self:
         """Only the rows on which policies are compared, and the other contacts of that period."""

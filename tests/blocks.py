@@ -36,6 +36,7 @@ def decisions(
         user_id=np.array([f"user{i}" for i in range(n_users)], dtype=object),
         evaluation_start=np.full(n_users, round(evaluation_start * DAY), dtype=np.int64),
         time=time,
+        known_at=time,
         action=_flat(actions, time, np.int64),
         reward=_flat(rewards, time, np.float64),
         propensity=np.full(len(time), np.nan),

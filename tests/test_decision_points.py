@@ -77,7 +77,8 @@ def test_every_instant_with_a_visit_is_a_decision_point() -> None:
 def test_a_user_day_is_decided_at_its_first_visit_and_a_second_contact_is_an_orphan() -> None:
     d = decisions(VISITS, SHOWN, decision_points="day")
     assert d.user_start.tolist() == [0, 2, 3]
-    assert hours(d, d.time) == [9, 57, 33]
+    assert hours(d, d.time) == [0, 48, 24]  # midnight, by which the cap counts in whole days
+    assert hours(d, d.known_at) == [9, 57, 33]
     assert d.action.tolist() == [1, 0, 1]
     assert hours(d, d.other_time) == [16, 57.5]
     assert len(d.trigger_time) == 5

@@ -1,6 +1,7 @@
 """The whole evaluation: on a world, on real logs, and what must not change its answer."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +11,14 @@ import pytest
 import engagex_sim
 from engagex_sim import InputError, Settings, evaluation
 from engagex_sim.columns import FloatArray
+from engagex_sim.estimate import NAMES
 from engagex_sim.evaluation import cross_fit, estimate_all, evaluate_prepared
 from engagex_sim.log import read_log
 from engagex_sim.ope.verdict import UNANSWERABLE
 from engagex_sim.policy import Context
 from engagex_sim.preparation import prepare, prepare_decisions
 from engagex_sim.result import SUMMARY_COLUMNS, Result, headline
+from engagex_sim.timeline import Timeline
 from engagex_sim.worlds import WORLDS, frames, logged_decisions, visible
 from policies import REGISTRY
 
@@ -166,6 +169,51 @@ def test_a_log_that_breaks_the_cap_is_modelled_without_it_and_says_so() -> None:
     assert not result.facts.cap_modelled
     assert any("modelled without the cap" in note for note in result.notes)
     assert headline(result, "first_chance", "contacts_per_user")["value"] < 1.5
+
+
+def test_a_few_contacts_that_break_the_cap_spoil_nothing() -> None:
+    """Four in a thousand: they and what they block are no doing of the modelled policy, and carry no weight."""
+    world = WORLDS["visits"]
+    log = visible(logged_decisions(world, 5000, np.random.default_rng(0)))
+    blocked = np.flatnonzero(~Timeline.of(log, world.cap).free)
+    extra = np.random.default_rng(1).choice(blocked, round(0.006 * (log.action > 0).sum()), replace=False)
+    action = log.action.copy()
+    action[extra] = 1
+    prepared = prepare_decisions(replace(log, action=action), LIGHT)
+    assert prepared.cap_modelled
+    estimates = estimate_all(prepared, cross_fit(prepared, [world.logging], LIGHT).observed, LIGHT)
+    assert estimates.overlap[0]["cap"].max_weight_share < 0.01
+    lift = estimates.value[0, NAMES.index("dr_cap"), 0] / estimates.current[0] - 1
+    assert abs(lift) < 0.1
+
+
+def test_a_log_that_keeps_the_cap_keeps_it_when_decisions_are_by_day() -> None:
+    triggers, actions = frames(WORLDS["visits"], 1500, 0)
+    log = read_log(triggers, actions, settings=Settings(decision_points="day"))
+    prepared = prepare(log, Settings(decision_points="day"))
+    assert log.quality.cap_violations == 0
+    assert not prepared.timeline.breaks_cap.any()
+    assert len(set(prepared.timeline.columns["hour"].values.tolist())) > 12  # the first trigger's hour, not midnight
+
+
+def test_a_campaign_that_gives_its_kind_away_is_no_feature_where_only_the_kind_is_chosen() -> None:
+    rng = np.random.default_rng(0)
+    campaign = rng.integers(0, 10, 600)
+    triggers = pd.DataFrame(
+        {
+            "guid": [f"u{i}" for i in range(600)],
+            "date": "2024-05-01 10:00:00",
+            "trigger": campaign,
+            "type": np.where(campaign < 5, "mail", "push"),
+            "slot": rng.integers(0, 3, 600),
+        }
+    )
+    actions = triggers[["guid", "date"]].assign(result=(rng.random(600) < 0.3).astype(int))
+    own = Settings(triggers_are="contacts", decision_points="trigger", cap_days=0)
+    prepared = prepare(read_log(triggers, actions, settings=own), own)
+    assert "trigger" not in prepared.timeline.columns
+    assert "slot" in prepared.timeline.columns
+    assert any("trigger says which kind was chosen" in note for note in prepared.notes)
 
 
 def test_contacts_without_decision_point_count_for_the_current_strategy_alone() -> None:

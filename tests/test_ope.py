@@ -199,6 +199,14 @@ def test_an_undefined_estimate_has_an_undefined_interval_and_spoils_no_other() -
     assert low[0] < 0 < high[0]
 
 
+def test_a_constant_beside_a_real_column_does_not_widen_its_interval() -> None:
+    replicates = np.random.default_rng(0).normal(1, 0.1, (1000, 2))
+    replicates[:, 1] = 0.1 + 1e-15 * replicates[:, 0]
+    low, high = interval(np.array([1.0, 0.1 + 4e-14]), replicates)
+    assert high[0] - low[0] == pytest.approx(0.4, abs=0.03)
+    assert high[1] == low[1]
+
+
 def test_the_smallest_lift_is_about_two_over_the_root_of_the_interests() -> None:
     interests = np.repeat([1.0, 0.0], [540, 19_460])
     assert smallest_lift(interests) == pytest.approx(1.96 / np.sqrt(540), rel=0.02)

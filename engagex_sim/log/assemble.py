@@ -53,7 +53,7 @@ def assemble(
     position = np.cumsum(in_log | in_users) - 1
     on_a_grid = triggers_are == "contacts" and decision_points == "day"
     said += _about_the_population(in_log, in_users, users, on_a_grid)
-    decided = decision_times(triggers.user, triggers.time, decision_points == "day", on_a_grid)
+    decided = decision_times(triggers.time, decision_points == "day")
     contact_time = np.where(matched >= 0, decided[matched], actions.time)
     contact_is_a_choice = not (triggers_are == "contacts" and decision_points == "trigger")
     times = np.concatenate([triggers.time, actions.time])

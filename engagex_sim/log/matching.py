@@ -41,19 +41,12 @@ def one_per_day(trigger_user: IntArray, trigger_time: IntArray, matched: IntArra
     return np.where(_first_takes(np.where(matched >= 0, group, -1)) >= 0, matched, -1)
 
 
-def decision_times(trigger_user: IntArray, trigger_time: IntArray, by_day: bool, on_a_grid: bool) -> IntArray:
-    """Time (m,) of the decision point that each trigger belongs to: its own, or its user's first of the day.
+def decision_times(trigger_time: IntArray, by_day: bool) -> IntArray:
+    """Time (m,) of the decision point that each trigger belongs to: its own, or midnight where decisions are by day.
 
-    On the grid of whole days every decision is at midnight.
+    Moving contacts to any other moment of their day would bring some that are 14 days apart closer together.
     """
-    if not by_day:
-        return trigger_time
-    day = trigger_time // DAY
-    if on_a_grid:
-        return day * DAY
-    first = instants(trigger_user, day)
-    times: IntArray = trigger_time[np.flatnonzero(first)[np.cumsum(first) - 1]]
-    return times
+    return trigger_time // DAY * DAY if by_day else trigger_time
 
 
 def cap_violations(user: IntArray, time: IntArray, cap: Cap) -> int:

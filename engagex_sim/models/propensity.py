@@ -12,7 +12,7 @@ from scipy.special import softmax
 from engagex_sim.columns import FloatArray, IntArray
 from engagex_sim.models.calibrate import sigmoid
 from engagex_sim.models.encoding import FeatureEncoder, MatrixArray
-from engagex_sim.policy import HISTORY_FEATURES, Context
+from engagex_sim.policy import HISTORY_FEATURES, STATE_AT_START, Context
 
 NON_CONTACTS_PER_CONTACT = 10  # further rows without a contact cost time and add hardly any precision
 MIN_NON_CONTACTS = 20_000
@@ -55,7 +55,9 @@ class PropensityModel:
         undoes the sampling exactly (King and Zeng 2001). Rows without a contact at which the mask allows none teach
         nothing and are left out. The answer depends on `seed` through the sample, and `threads` are for predictions.
         """
-        encoder = FeatureEncoder.fit(context, context.exogenous + (HISTORY_FEATURES if history else ()))
+        state = (STATE_AT_START,) if STATE_AT_START in context else ()
+        names = (*context.exogenous, *state, *(HISTORY_FEATURES if history else ()))
+        encoder = FeatureEncoder.fit(context, names)
         n_kinds = len(context.kinds)
         contacts = np.flatnonzero(action > 0)
         others = np.flatnonzero((action == 0) & context.mask[:, 1:].any(axis=1))

@@ -40,6 +40,7 @@ def interval(estimate: FloatArray, replicates: FloatArray) -> tuple[FloatArray, 
     inside = inside[np.isfinite(inside).all(axis=1)]
     centre = estimate[defined]
     error = inside.std(axis=0, ddof=1)
+    error[error < 1e-10 * np.maximum(1.0, np.abs(centre))] = 0.0  # rounding, not spread
     deviation = np.divide(np.abs(inside - centre), error, out=np.zeros_like(inside), where=error > 0)
     width = np.quantile(deviation.max(axis=1), LEVEL) * error
     low[defined], high[defined] = centre - width, centre + width

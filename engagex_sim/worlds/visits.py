@@ -59,6 +59,7 @@ class Visits:
             user_id=guids(n_users, rng),
             evaluation_start=np.full(n_users, LOG_START + self.cap.seconds),
             time=time,
+            known_at=time,
             action=np.zeros(n, dtype=np.int64),
             reward=np.zeros(n),
             propensity=np.full(n, np.nan),

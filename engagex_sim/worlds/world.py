@@ -80,6 +80,7 @@ def _cut(decisions: Decisions, log_start: int) -> Decisions:
         user_id=d.user_id[seen],
         evaluation_start=d.evaluation_start[seen],
         time=d.time[rows],
+        known_at=d.known_at[rows],
         action=d.action[rows],
         reward=d.reward[rows],
         propensity=d.propensity[rows],
