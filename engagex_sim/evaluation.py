@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from pydantic import ValidationError
 
 from engagex_sim.crossfit import Fitted, fit
 from engagex_sim.errors import InputError
@@ -19,7 +20,7 @@ from engagex_sim.observe import Observed, observe
 from engagex_sim.policy import Policy, policy_name
 from engagex_sim.preparation import Prepared, prepare
 from engagex_sim.result import CURRENT, Result
-from engagex_sim.settings import Settings
+from engagex_sim.settings import Settings, first_problem
 from engagex_sim.tables import curve_table, summary_table
 from engagex_sim.worlds import Truth, World, true_value
 
@@ -63,7 +64,7 @@ def evaluate_prepared(
     progress("done", steps, steps)
     observed, days = crossfitted.observed, prepared.days.last_days
     return Result(
-        summary=summary_table(names, estimates, len(observed.user_key), truths),
+        summary=summary_table(names, estimates, len(observed.user_key), truths, prepared.refusal),
         curves=curve_table(names, estimates, days, len(observed.user_key), truths),
         model_metrics=model_metrics(crossfitted.fitted, crossfitted.train_metrics, observed, settings.imbalance),
         feature_importance=feature_importance(crossfitted.fitted),
@@ -94,7 +95,16 @@ def evaluate(
 
     `settings` are the fields of `Settings` (cap_days=14, folds=5, seed=0, …). Raises `InputError` for bad input.
     """
-    own = Settings(**settings)
+    try:
+        own = Settings(**settings)
+    except ValidationError as error:
+        raise InputError(first_problem(error)) from error
+    for policy in policies:
+        if not isinstance(policy, Policy) or isinstance(policy, type):
+            raise InputError(
+                f"{policy!r} is no policy: give objects with a method action_probabilities, such as"
+                " policies.REGISTRY['uniform']()."
+            )
     log = read_log(triggers, actions, users, own, threads=own.threads)
     return evaluate_prepared(prepare(log, own), log.quality, policies, own)
 

@@ -20,6 +20,9 @@ from engagex_sim.settings import LogSettings
 from engagex_sim.timeline import Timeline
 from engagex_sim.worlds import World
 
+MIN_GAPS = 30  # with fewer repeated contacts nothing is known about their succession
+RARE_GAPS = 0.01  # share of the gaps that is rare
+
 
 @dataclass(frozen=True)
 class Prepared:
@@ -29,6 +32,7 @@ class Prepared:
     evaluation: Timeline  # the rows on which policies are compared
     days: Days
     cap_modelled: bool  # False: the log breaks the cap, so the logging policy is modelled without it
+    refusal: str | None  # why no policy that contacts anybody can be judged on this log under this cap
     notes: tuple[str, ...]
     facts: Facts
 
@@ -86,7 +90,21 @@ def prepare_decisions(
     first_day = int(evaluation.evaluation_start.min()) // DAY * DAY
     days = Days(first_day, -(-(decisions.log_end - first_day) // DAY))
     own_notes = _notes(timeline, evaluation, cap_modelled)
-    return Prepared(timeline, evaluation, days, cap_modelled, (*notes, *own_notes), facts)
+    return Prepared(timeline, evaluation, days, cap_modelled, _refusal(timeline), (*notes, *own_notes), facts)
+
+
+def _refusal(timeline: Timeline) -> str | None:
+    """Policies may contact in quicker succession than the log ever did: what that does to interest it cannot show."""
+    gaps = timeline.gaps_between_contacts
+    if not timeline.contact_is_a_choice or len(gaps) < MIN_GAPS:
+        return None
+    usual = float(np.quantile(gaps, RARE_GAPS))
+    if timeline.cap.days >= 0.9 * usual:
+        return None
+    return (
+        f"the log hardly ever contacts a user again within {usual:.3g} days, so it does not show what contacts"
+        f" {timeline.cap.days:g} days apart would do (the cap that it keeps can be asked about: --cap-days {usual:.3g})"
+    )
 
 
 def _notes(timeline: Timeline, evaluation: Timeline, cap_modelled: bool) -> list[str]:

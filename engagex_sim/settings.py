@@ -2,7 +2,7 @@
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 TriggersAre = Literal["auto", "opportunities", "contacts"]
 DecisionPoints = Literal["auto", "trigger", "day"]
@@ -49,3 +49,10 @@ class Settings(LogSettings):
     n_boot: int = Field(default=1000, ge=50, le=100_000)
     seed: int = Field(default=0, ge=0, lt=2**63)
     threads: int = Field(default=1, ge=1, le=1024)
+
+
+def first_problem(error: ValidationError) -> str:
+    """One sentence on the first setting that is wrong."""
+    first = error.errors()[0]
+    wish = first["msg"].removeprefix("Input ").removeprefix("Value ")
+    return f"The setting {'.'.join(map(str, first['loc']))} {wish[0].lower()}{wish[1:]}, not {first['input']!r}."

@@ -26,16 +26,22 @@ _NO_OVERLAP = "no logged contact carries weight"
 
 
 def summary_table(
-    names: Sequence[str], estimates: Estimates, n_users: int, truths: Mapping[str, Truth] | None
+    names: Sequence[str],
+    estimates: Estimates,
+    n_users: int,
+    truths: Mapping[str, Truth] | None = None,
+    refusal: str | None = None,
 ) -> pd.DataFrame:
     """One row per policy × estimator × metric, the log itself first; undefined is NaN with a reason.
 
     `ci_low` and `ci_high` hold with 95 % for the one value; `lift_low` and `lift_high` jointly for all policies
-    compared (those that make any contact). A verdict stands on the headline rows.
+    compared (those that make any contact). A verdict stands on the headline rows; `refusal` is the reason why no policy
+    that makes contacts can have one.
     """
     rows = []
     for m, metric in enumerate(METRICS):
         low, high = interval(estimates.current[[m]], estimates.current_replicates[:, [m]])
+        low = low if metric == PROFIT else np.maximum(low, 0.0)
         rows.append(
             {"policy": CURRENT, "estimator": ON_POLICY, "metric": metric, "value": estimates.current[m]}
             | {"ci_low": low[0], "ci_high": high[0], "lift": 0.0, "lift_low": 0.0, "lift_high": 0.0}
@@ -44,10 +50,12 @@ def summary_table(
     now, then = estimates.current, estimates.current_replicates[:, None, None, :]
     lifts = _joint_intervals(estimates, estimates.value - now, estimates.replicates - then)
     relative = 100 * _joint_intervals(estimates, _relative(estimates.value, now), _relative(estimates.replicates, then))
+    relative[1] = np.fmax(relative[1], np.fmin(-100.0, relative[0]))  # nothing falls by more than all of it
     for p, name in enumerate(names):
         for e in range(len(NAMES)):
             rows += [
-                _row(estimates, p, e, m, lifts[:, p, e, m], relative[:, p, e, m]) | {"policy": name, "n_users": n_users}
+                _row(estimates, p, e, m, lifts[:, p, e, m], relative[:, p, e, m], refusal)
+                | {"policy": name, "n_users": n_users}
                 for m in range(len(METRICS))
             ]
     table = pd.DataFrame(rows).reindex(columns=list(SUMMARY_COLUMNS))
@@ -101,7 +109,9 @@ def _joint_intervals(estimates: Estimates, lift: FloatArray, replicates: FloatAr
     return out
 
 
-def _row(estimates: Estimates, p: int, e: int, m: int, lift: FloatArray, relative: FloatArray) -> dict[str, Any]:
+def _row(
+    estimates: Estimates, p: int, e: int, m: int, lift: FloatArray, relative: FloatArray, refusal: str | None
+) -> dict[str, Any]:
     estimator, metric = NAMES[e], METRICS[m]
     own = estimates.overlap[p][estimator.split("_")[1]]
     interests = float(estimates.value[p, e, METRICS.index(PRIMARY)])
@@ -114,7 +124,9 @@ def _row(estimates: Estimates, p: int, e: int, m: int, lift: FloatArray, relativ
     verdict, reason = None, _why_undefined(estimator, metric, value, own.expected_contacts)
     if estimator == HEADLINE and metric != VOLUME and reason is None:
         verdict, reason = judge(own, *_nearest_to_zero(lift, relative))
-        if metric == INTERESTED and not 0 <= value <= min(1.0, interests) + 1e-12:
+        if refusal is not None and own.expected_contacts > 0:
+            verdict, reason = UNANSWERABLE, refusal
+        elif metric == INTERESTED and not 0 <= value <= min(1.0, interests) + 1e-12:
             verdict, reason = UNANSWERABLE, _IMPOSSIBLE
     return {
         "estimator": estimator,

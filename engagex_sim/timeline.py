@@ -99,6 +99,12 @@ class Timeline:
         return (self.action > 0) & ~self.free
 
     @property
+    def gaps_between_contacts(self) -> FloatArray:
+        """(g,) days from each logged contact back to the same user's one before, all contacts counted."""
+        since = (self.time - self.logged.last_contact)[(self.action > 0) & (self.logged.contacts > 0)]
+        return since / DAY
+
+    @property
     def blocked_at_start(self) -> BoolArray:
         """(n,) where a contact before the evaluation's start still forbids one, under any policy."""
         return ~self.cap.allows(self.time, self.initial.last_contact[self.user_of_row])

@@ -187,6 +187,33 @@ def test_a_few_contacts_that_break_the_cap_spoil_nothing() -> None:
     assert abs(lift) < 0.1
 
 
+def test_a_shorter_cap_than_the_log_ever_tried_cannot_be_answered() -> None:
+    triggers, actions = frames(WORLDS["visits"], 3000, 0)
+    policies = [REGISTRY["first_chance"](), REGISTRY["never"]()]
+    result = engagex_sim.evaluate(triggers, actions, policies, cap_days=3, grid="light", folds=2, n_boot=100)
+    found = headline(result, "first_chance")
+    assert found["verdict"] == UNANSWERABLE
+    assert "within 14 days" in found["reason"]
+    assert headline(result, "never")["verdict"] == "worse"
+
+
+@pytest.mark.parametrize(
+    ("policies", "settings", "words"),
+    [
+        (["uniform"], {}, "'uniform' is no policy"),
+        ([REGISTRY["uniform"]], {}, "is no policy: give objects"),
+        ([], {"folds": 1}, "setting folds should be greater than or equal to 2, not 1"),
+        ([], {"fold": 3}, "setting fold "),
+    ],
+)
+def test_the_notebook_door_refuses_in_one_sentence(
+    policies: list[object], settings: dict[str, object], words: str
+) -> None:
+    triggers, actions = frames(WORLDS["visits"], 100, 0)
+    with pytest.raises(InputError, match=words):
+        engagex_sim.evaluate(triggers, actions, policies, **settings)
+
+
 def test_a_log_that_keeps_the_cap_keeps_it_when_decisions_are_by_day() -> None:
     triggers, actions = frames(WORLDS["visits"], 1500, 0)
     log = read_log(triggers, actions, settings=Settings(decision_points="day"))

@@ -27,17 +27,23 @@ def refusal(overlap: Overlap) -> str | None:
         return "the log holds no contact that this policy would have made"
     if overlap.max_weight_share > MAX_WEIGHT_SHARE:
         return (
-            f"a single logged contact carries {overlap.max_weight_share:.0%} of all weight"
+            f"a single logged contact carries {100 * overlap.max_weight_share:.0f} % of all weight"
             f" (effective sample size {overlap.ess:,.0f} contacts)"
         )
     if overlap.ess < MIN_ESS:
-        return f"the logged contacts that fit this policy are worth only {overlap.ess:,.0f} contacts"
+        return (
+            f"the logged contacts that fit this policy are worth only {overlap.ess:,.1f} contacts; {MIN_ESS:.0f} are"
+            " needed"
+        )
     if overlap.effective_positives < MIN_POSITIVES:
-        return f"only {overlap.effective_positives:.0f} interests, in effect, stand behind the number"
+        return (
+            f"only {overlap.effective_positives:.1f} interests, in effect, stand behind the number;"
+            f" {MIN_POSITIVES:.0f} are needed"
+        )
     if abs(overlap.balance_z) > MAX_BALANCE_Z and abs(overlap.imbalance) > MAX_IMBALANCE:
         return (
-            "the modelled contact probabilities of the current strategy do not explain its contacts where this policy"
-            f" acts (the weights miss their expected sum by {abs(overlap.imbalance):.0%})"
+            "the model of how the current strategy contacts does not fit where this policy would contact: it is off by"
+            f" {100 * abs(overlap.imbalance):.0f} % there"
         )
     return None
 
