@@ -37,7 +37,8 @@ def dated(*dates: str) -> str:
         ("guid,date,trigger,type\n", "has a header but no rows"),
         ("guid,date,trigger,type\r\n\r\n\r\n", "has a header but no rows"),
         ("id,date,trigger,type\nu1,2024-05-01,1,a\n", r"no column 'guid'; there are: id, date.*--columns guid=NAME"),
-        ("guid,date\nu1,2024-05-01\n", "no column 'trigger' and 'type'"),
+        ("guid,date\nu1,2024-05-01\n", "no column 'trigger' and 'type'.*they have.*--columns trigger=NAME,type=NAME"),
+        ("GUID,Date,what,type\nu1,2024-05-01,1,a\n", r"--columns guid=GUID,date=Date,trigger=NAME\.$"),
         (ACTIONS, "triggers.csv, given as triggers, has the columns of actions; exchange the two files"),
         ("u1,2024-05-01 09:00:00,1,a\nu2,2024-05-01 09:00:00,1,a\n", "looks like data; a header line"),
         (TRIGGERS.replace(",", ";"), "separated by semicolons"),
@@ -76,6 +77,12 @@ def test_a_file_that_is_no_log_is_refused_with_one_sentence(
         (ACTIONS.replace(",1\n", ",0\n"), "No row of actions.csv has result 1"),
         (ACTIONS.replace("result", "clicked"), r"no column 'result'.*--columns result=NAME"),
         ("guid,date,result\nu1,2024-05-01 09:00:00,yes\n", "actions.csv has no row that can be used"),
+        (ACTIONS.replace("\nu", "\nv"), r"No guid of actions.csv .such as 'v1'. is in triggers.csv .such as 'u1'."),
+        (
+            ACTIONS.replace("2024", "2025"),
+            "triggers.csv covers 2024-05-01 to 2024-05-02, actions.csv 2025-05-01 to 2025-05-02; give both files",
+        ),
+        (ACTIONS.replace("2024", "2023"), "The dates of the two files do not overlap"),
     ],
 )
 def test_actions_that_cannot_be_learned_from_are_refused(tmp_path: Path, actions: str, sentence: str) -> None:
@@ -183,9 +190,9 @@ def test_every_bad_row_of_actions_is_rejected_with_its_line_and_reason(tmp_path:
     log = read(tmp_path, actions=actions)
     contradiction = "contradicts another actions row at the same guid and date"
     assert [(row.line, row.reason) for row in log.quality.rejected.itertuples()] == [
-        (4, "result is missing"),
-        (5, "result is neither 0 nor 1"),
-        (6, "result is neither 0 nor 1"),
+        (4, "result is missing: write 0 where the user was not interested"),
+        (5, "result is '2' or 'True': write 1 for interested and 0 for not"),
+        (6, "result is '2' or 'True': write 1 for interested and 0 for not"),
         (7, "propensity is not above 0 and at most 1"),
         (8, "propensity is not above 0 and at most 1"),
         (9, "propensity is not above 0 and at most 1"),
@@ -212,11 +219,42 @@ def test_too_many_rejected_rows_stop_the_run_with_the_commonest_reasons(tmp_path
     with pytest.raises(InputError) as error:
         read(tmp_path, triggers, allow_rejected=0.05)
     assert str(error.value) == (
-        "triggers.csv: 10 of 60 rows (16.7%) cannot be used, more than the 5.0% that --allow-rejected allows: date is"
+        "triggers.csv: 10 of 60 rows (16.7 %) cannot be used, more than the 5.0 % that --allow-rejected allows: date is"
         " missing (4 rows, first in line 57); the number of columns is not 4 (3 rows, first in line 52); guid is"
         " missing (2 rows, first in line 55)."
     )
     assert read(tmp_path, triggers, allow_rejected=0.17).quality.triggers.rejected == 10
+
+
+@pytest.mark.parametrize(
+    ("results", "shown"),
+    [
+        (["yes"], "result is 'yes': write 1 for interested and 0 for not (1 rows"),
+        (["no", "yes", "no"], "result is 'no' or 'yes': write"),
+        (["4", "3", "2", "2", "1.5"], "result is '2', '1.5', '3' or something else: write"),
+        (["it's " + "long " * 20], """result is "it's long long long long long …": write"""),
+    ],
+)
+def test_results_that_are_none_are_shown_with_what_to_write_instead(
+    tmp_path: Path, results: list[str], shown: str
+) -> None:
+    """The commonest come first, then the first in the alphabet."""
+    rows = "".join(f"u1,2024-05-01 10:00:{i:02d},{result}\n" for i, result in enumerate(results))
+    with pytest.raises(InputError) as error:
+        read(tmp_path, actions=ACTIONS + rows, allow_rejected=0)
+    assert shown in str(error.value)
+
+
+def test_the_option_for_missing_columns_keeps_what_was_named_already(tmp_path: Path) -> None:
+    triggers = TRIGGERS.replace("guid,date", "user_id,DATE")
+    with pytest.raises(InputError, match="--columns guid=user_id,date=DATE"):
+        read(tmp_path, triggers, columns={"guid": "user_id"})
+
+
+def test_visits_that_were_called_contacts_are_refused_with_the_other_reading(tmp_path: Path) -> None:
+    triggers = TRIGGERS + "".join(f"u1,2024-05-03 09:00:{i:02d},1,a\n" for i in range(8))
+    with pytest.raises(InputError, match=r"an actions row of its own .*if they are visits: --triggers-are opportunit"):
+        read(tmp_path, triggers, triggers_are="contacts", allow_rejected=0.05)
 
 
 def test_too_many_orphans_stop_the_run(tmp_path: Path) -> None:
@@ -225,7 +263,7 @@ def test_too_many_orphans_stop_the_run(tmp_path: Path) -> None:
         "guid,date,result\nu1,2024-05-01 08:59:59,1\nu1,2024-05-01 09:00:00,1\nu1,2024-05-01 09:00:01,1\n"
         "u2,2024-05-03 09:00:00,0\nu2,2024-05-03 09:00:01,0\n"
     )
-    with pytest.raises(InputError, match=r"3 of 5 rows of actions\.csv .60\.0%. belong to no decision point"):
+    with pytest.raises(InputError, match=r"3 of 5 rows of actions\.csv .60\.0 %. belong to no decision point"):
         read(tmp_path, actions=actions, allow_orphans=0.05)
     log = read(tmp_path, actions=actions)
     assert log.action_trigger.tolist() == [-1, 0, -1, 1, -1]

@@ -164,13 +164,37 @@ def test_numbers_are_numbers_only_where_the_whole_column_is(tmp_path: Path) -> N
 
 def test_users_are_the_listed_ones_and_those_of_the_log(tmp_path: Path) -> None:
     """Who is in the log only is kept without attributes; who is listed only is counted."""
-    log = read(tmp_path, users="guid,age,city\nu0,30,Rome\nu1,40,\n")
-    assert log.user_id.tolist() == ["u0", "u1", "u2"]
-    assert log.user_listed.tolist() == [True, True, False]
-    np.testing.assert_array_equal(log.attributes["age"].decoded(), [30, 40, np.nan])
-    assert log.attributes["city"].decoded().tolist() == ["Rome", None, None]
+    log = read(tmp_path, users="guid,age,city\nu0,30,Rome\nu1,40,\nu9,50,Rome\n")
+    assert log.user_id.tolist() == ["u0", "u1", "u2", "u9"]
+    assert log.user_listed.tolist() == [True, True, False, True]
+    np.testing.assert_array_equal(log.attributes["age"].decoded(), [30, 40, np.nan, 50])
+    assert log.attributes["city"].decoded().tolist() == ["Rome", None, None, "Rome"]
     assert (log.quality.users_in_log, log.quality.users_not_listed) == (2, 1)
     assert any("1 of 2 users of the log are not in users.csv" in note for note in log.notes)
+
+
+@pytest.mark.parametrize(("n", "most"), [(50, 10), (49, 24), (2, 1)])
+def test_a_text_that_tells_users_apart_is_no_feature(tmp_path: Path, n: int, most: int) -> None:
+    """Up to a fifth of the users may have a text of their own, of fewer than 50 users half; numbers may all differ."""
+    users = pd.DataFrame({"guid": [f"u{i}" for i in range(n + 1)], "number": range(n + 1)})
+    cities = [f"city {i}" for i in range(n + 1)]
+    users["kept"] = [cities[i % most] for i in range(n)] + [None]
+    users["city"] = [cities[i % (most + 1)] for i in range(n)] + [None]
+    log = read(tmp_path, users=users.to_csv(index=False), triggers_are="opportunities")
+    assert set(log.attributes) == {"number", "kept"}
+    (said,) = log.notes
+    assert said.startswith("The attribute city tells users apart") and f"({most + 1} values for {n} users)" in said
+
+
+def test_visits_with_days_only_are_said_to_be_so(tmp_path: Path) -> None:
+    """The visits of a user on one day are one decision point; rows that are copies are counted."""
+    triggers = "guid,date,trigger,type\n" + "u1,2024-05-01,1,a\n" * 3 + "u1,2024-05-01,2,a\nu2,2024-05-02,1,a\n"
+    log = read(tmp_path, triggers, "guid,date,result\nu2,2024-05-02,1\n")
+    assert log.notes[-1] == (
+        "All times of triggers.csv are midnight: the visits of a user on one day are one decision point (2 rows that"
+        " repeat another one exactly count once), and the feature hour says nothing."
+    )
+    assert not any("midnight" in note for note in read(tmp_path).notes)
 
 
 def test_a_column_cannot_have_the_name_of_a_feature(tmp_path: Path) -> None:
@@ -199,5 +223,5 @@ def test_auto_takes_triggers_for_contacts_from_95_percent_on() -> None:
 
     assert log_with(19).triggers_are == "contacts" and log_with(19).decision_points == "day"
     assert log_with(18).triggers_are == "opportunities"
-    assert "95.0% of the trigger rows have an actions row" in log_with(19).notes[0]
+    assert "95.0 % of the trigger rows have an actions row" in log_with(19).notes[0]
     assert log_with(19).quality.triggers.rejected == 1

@@ -5,7 +5,7 @@ import pytest
 
 from engagex_sim.columns import Column
 from engagex_sim.errors import InputError
-from engagex_sim.models.encoding import MAX_CATEGORIES, FeatureEncoder
+from engagex_sim.models.encoding import MAX_CATEGORIES, MIN_ROWS, FeatureEncoder
 from engagex_sim.policy import Context
 
 
@@ -44,9 +44,19 @@ def test_the_text_decides_not_its_code():
 def test_rare_categories_become_other():
     """Only the most frequent categories are kept."""
     names = [f"resource {i:03d}" for i in range(MAX_CATEGORIES + 40)]
-    encoder = FeatureEncoder.fit(make_context(resource=names + names[40:]), ["resource"])
+    encoder = FeatureEncoder.fit(make_context(resource=names * MIN_ROWS + names[40:]), ["resource"])
     assert encoder.categories[0] == tuple(names[40:])
     assert encoder.transform(make_context(resource=names[:1])).item() == MAX_CATEGORIES
+
+
+@pytest.mark.parametrize(("n", "needed"), [(100_000, MIN_ROWS), (1_000, 10), (250, 3), (80, 1)])
+def test_a_category_needs_20_rows_or_one_percent_of_them(n, needed):
+    """What fewer rows have, such as names, becomes "other", however many such names there are."""
+    texts = ["enough"] * needed + ["too few"] * (needed - 1)
+    texts += ["name " + str(i // max(needed - 1, 1)) for i in range(n // 4)] if needed > 1 else []
+    texts += ["most"] * (n - len(texts))
+    encoder = FeatureEncoder.fit(make_context(text=texts), ["text"])
+    assert encoder.categories == (("most", "enough"),)
 
 
 def test_categories_that_do_not_occur_are_not_learned():

@@ -6,15 +6,18 @@ import numpy as np
 import pandas as pd
 
 from engagex_sim.cap import DAY, Cap
-from engagex_sim.columns import BoolArray, Column, IntArray, TextArray
+from engagex_sim.columns import BoolArray, IntArray, TextArray
 from engagex_sim.errors import InputError
+from engagex_sim.log.attributes import attributes_of
 from engagex_sim.log.coding import Table, as_numbers, in_order
 from engagex_sim.log.data import Log
 from engagex_sim.log.matching import cap_violations, decision_times, match, one_per_day, share_at_one_instant
+from engagex_sim.log.overlap import check_overlap
 from engagex_sim.log.quality import DataQuality, check_rejected_share
 from engagex_sim.settings import LogSettings
 
 CONTACTS_SHARE = 0.95  # of trigger rows with an actions row at the same instant: from here on triggers are contacts
+UNANSWERED = "a contact without an actions row of its own"
 ONE_KIND = ("contact",)  # the label where the log does not tell kinds apart
 
 
@@ -33,18 +36,21 @@ def assemble(
     actions = actions.without_contradictions("contradicts another actions row at the same guid and date")
     if users is not None:
         users = users.without_contradictions("contradicts another row of the same guid")
+    window = settings.match_window_hours * 3600
+    check_overlap(user_id, triggers, actions, window)
     triggers_are, said = _triggers_are(triggers, actions, settings)
     decision_points = settings.decision_points
     if decision_points == "auto":
         decision_points = "day" if triggers_are == "contacts" else "trigger"
-    window = settings.match_window_hours * 3600
     matched = match(triggers.user, triggers.time, actions.user, actions.time, window)
     if triggers_are == "contacts":
         triggers, matched = _with_known_results(triggers, matched)
     if decision_points == "day":
         matched = one_per_day(triggers.user, triggers.time, matched)
     for table in (triggers, actions, *([] if users is None else [users])):
-        check_rejected_share(table.name, table.read, table.rejected, settings.allow_rejected)
+        unanswered = bool((table.rejected["reason"] == UNANSWERED).any())
+        advice = " (if they are visits: --triggers-are opportunities)" if unanswered else ""
+        check_rejected_share(table.name, table.read, table.rejected, settings.allow_rejected, advice)
     _check_enough(triggers, actions, matched, settings)
     kinds, action_kind = _kinds(triggers_are, triggers, actions, matched)
     in_log = _occurs(user_id, triggers, actions)
@@ -53,6 +59,9 @@ def assemble(
     position = np.cumsum(in_log | in_users) - 1
     on_a_grid = triggers_are == "contacts" and decision_points == "day"
     said += _about_the_population(in_log, in_users, users, on_a_grid)
+    if triggers_are == "opportunities":
+        said += _about_the_times(triggers)
+    attributes, left_out = attributes_of(users, population)
     decided = decision_times(triggers.time, decision_points == "day")
     contact_time = np.where(matched >= 0, decided[matched], actions.time)
     contact_is_a_choice = not (triggers_are == "contacts" and decision_points == "trigger")
@@ -63,7 +72,7 @@ def assemble(
         user_id=guids,
         user_key=pd.util.hash_array(guids, categorize=False),
         user_listed=in_users[population],
-        attributes=_attributes(users, population),
+        attributes=attributes,
         trigger_user=position[triggers.user],
         trigger_time=triggers.time,
         trigger_code=triggers.columns["trigger"].values,
@@ -92,7 +101,7 @@ def assemble(
             users_in_log=int(in_log.sum()),
             users_not_listed=0 if users is None else int((in_log & ~in_users).sum()),
         ),
-        notes=(*said, *notes),
+        notes=(*said, *left_out, *notes),
     )
 
 
@@ -119,6 +128,19 @@ def _about_the_population(in_log: BoolArray, in_users: BoolArray, users: Table |
     return said
 
 
+def _about_the_times(triggers: Table) -> list[str]:
+    """A sentence where the file of visits has days but no times of day."""
+    if (triggers.time % DAY).any():
+        return []
+    copies = (
+        f" ({triggers.duplicates:,} rows that repeat another one exactly count once)" if triggers.duplicates else ""
+    )
+    return [
+        f"All times of {triggers.name} are midnight: the visits of a user on one day are one decision point{copies},"
+        " and the feature hour says nothing."
+    ]
+
+
 def _triggers_are(
     triggers: Table, actions: Table, settings: LogSettings
 ) -> tuple[Literal["opportunities", "contacts"], list[str]]:
@@ -126,7 +148,7 @@ def _triggers_are(
     if settings.triggers_are != "auto":
         return settings.triggers_are, []
     share = share_at_one_instant(triggers.user, triggers.time, actions.user, actions.time)
-    seen = f"{share:.1%} of the trigger rows have an actions row at the same guid and date"
+    seen = f"{100 * share:.1f} % of the trigger rows have an actions row at the same guid and date"
     if share >= CONTACTS_SHARE:
         return "contacts", [
             f"The triggers are taken as contacts, because {seen} (if they are visits: --triggers-are opportunities)."
@@ -145,7 +167,7 @@ def _with_known_results(triggers: Table, matched: IntArray) -> tuple[Table, IntA
     position = np.where(with_result & with_kind, np.cumsum(with_result & with_kind) - 1, -1)
     kept = triggers.reject(
         ~with_result | ~with_kind,
-        np.where(with_result, "type is missing", "a contact without an actions row of its own"),
+        np.where(with_result, "type is missing", UNANSWERED),
     )
     return kept, np.where(matched >= 0, position[matched], -1)
 
@@ -156,10 +178,10 @@ def _check_enough(triggers: Table, actions: Table, matched: IntArray, settings: 
     hours = settings.match_window_hours
     if orphans > settings.allow_orphans * len(actions):
         raise InputError(
-            f"{orphans:,} of {len(actions):,} rows of {actions.name} ({orphans / len(actions):.1%}) belong to no"
-            f" decision point in {triggers.name} (no trigger of the same guid at or up to {hours:g} hours before,"
-            f" or it has a contact already), more than the {settings.allow_orphans:.1%} allowed; check the clocks of"
-            " the two files, or raise --match-window-hours."
+            f"{orphans:,} of {len(actions):,} rows of {actions.name} ({100 * orphans / len(actions):.1f} %) belong to"
+            f" no decision point in {triggers.name} (no trigger of the same guid at or up to {hours:g} hours before,"
+            f" or it has a contact already), more than the {100 * settings.allow_orphans:.1f} % allowed; check the"
+            " clocks of the two files, or raise --match-window-hours."
         )
     if len(triggers) == 0 or len(actions) == 0:
         empty = triggers if len(triggers) == 0 else actions
@@ -181,20 +203,3 @@ def _kinds(
         kinds, codes = in_order(actions.columns["action"])
         return kinds, codes.astype(np.int64) + 1
     return ONE_KIND, np.ones(len(actions), dtype=np.int64)
-
-
-def _attributes(users: Table | None, population: IntArray) -> dict[str, Column]:
-    """Attributes (n_users,) of everybody; missing for those who are not listed."""
-    if users is None:
-        return {}
-    row = np.searchsorted(users.user, population)
-    row[row == len(users)] = 0
-    missing = users.user[row] != population
-    attributes = {}
-    for name, column in users.columns.items():
-        values = column.values[row]
-        if missing.any():
-            values = values if column.is_text else values.astype(np.float64)
-            values[missing] = -1 if column.is_text else np.nan
-        attributes[name] = Column(values, column.categories)
-    return attributes

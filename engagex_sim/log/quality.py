@@ -64,8 +64,8 @@ def reasons(rejected: pd.DataFrame) -> pd.DataFrame:
     return grouped.sort_values(["rows", "first_line"], ascending=[False, True], kind="stable", ignore_index=True)
 
 
-def check_rejected_share(name: str, read: int, rejected: pd.DataFrame, allowed: float) -> None:
-    """Raise `InputError` with the three commonest reasons where too large a share of a file's rows is rejected."""
+def check_rejected_share(name: str, read: int, rejected: pd.DataFrame, allowed: float, advice: str = "") -> None:
+    """Raise `InputError` with the three commonest reasons and `advice` where too large a share of rows is rejected."""
     if len(rejected) <= allowed * read:
         return
     worst = reasons(rejected).head(3)
@@ -74,6 +74,6 @@ def check_rejected_share(name: str, read: int, rejected: pd.DataFrame, allowed: 
         for reason, rows, line in zip(worst["reason"], worst["rows"], worst["first_line"], strict=True)
     )
     raise InputError(
-        f"{name}: {len(rejected):,} of {read:,} rows ({len(rejected) / read:.1%}) cannot be used, more than the"
-        f" {allowed:.1%} that --allow-rejected allows: {listed}."
+        f"{name}: {len(rejected):,} of {read:,} rows ({100 * len(rejected) / read:.1f} %) cannot be used, more than the"
+        f" {100 * allowed:.1f} % that --allow-rejected allows: {listed}{advice}."
     )

@@ -31,6 +31,10 @@ FEATURE_NAMES = (
 )  # what features are called: a column of the file cannot have these names
 
 
+NO_RESULT = "result is neither 0 nor 1"  # until the values that are there instead are known
+SHOWN = 3  # of these values
+
+
 @dataclass(frozen=True)
 class Rows:
     """The judged rows of one file, as table `role` of the connection.
@@ -75,6 +79,8 @@ def judge(connection: duckdb.DuckDBPyConnection, role: str, source: Source, mapp
     rejected = connection.execute(
         f"SELECT ? AS file, line, reason FROM {role} WHERE reason IS NOT NULL ORDER BY line", [source.name]
     ).df()
+    if role == "actions":
+        rejected["reason"] = rejected["reason"].replace(NO_RESULT, _wrong_results(connection))
     return Rows(role, source.name, text, tuple(ignored), read, rejected[list(REJECTED_COLUMNS)])
 
 
@@ -93,9 +99,10 @@ def _judgement(role: str, fields: Mapping[str, int], text: tuple[str, ...], date
         propensity = f"c{fields['propensity']}" if "propensity" in fields else "NULL::VARCHAR"
         found += [f"c{fields['result']} AS result", "TRY_CAST(result AS DOUBLE) AS reward"]
         found += [f"{propensity} AS written", "TRY_CAST(written AS DOUBLE) AS propensity"]
-        kept += ["reward", "propensity"]
-        reasons.append("result IS NULL THEN 'result is missing'")
-        reasons.append("reward IS NULL OR reward NOT IN (0, 1) THEN 'result is neither 0 nor 1'")
+        wrong = "reward IS NULL OR reward NOT IN (0, 1)"
+        kept += ["reward", "propensity", f"CASE WHEN {wrong} THEN result END AS wrong_result"]
+        reasons.append("result IS NULL THEN 'result is missing: write 0 where the user was not interested'")
+        reasons.append(f"{wrong} THEN '{NO_RESULT}'")
         possible = "propensity IS NOT NULL AND propensity > 0 AND propensity <= 1"
         reasons.append(f"written IS NOT NULL AND NOT ({possible}) THEN 'propensity is not above 0 and at most 1'")
     if "action" in text:
@@ -105,6 +112,19 @@ def _judgement(role: str, fields: Mapping[str, int], text: tuple[str, ...], date
         f"SELECT line, {reason}, {', '.join(kept)}, {unreadable} AS unreadable"
         f" FROM (SELECT line, fault, {', '.join(found)}"
     )
+
+
+def _wrong_results(connection: duckdb.DuckDBPyConnection) -> str:
+    """The reason that names the commonest values given as results, and what to write instead."""
+    found = connection.execute(
+        f"SELECT wrong_result FROM actions WHERE reason = '{NO_RESULT}' GROUP BY wrong_result"
+        f" ORDER BY count(*) DESC, wrong_result LIMIT {SHOWN + 1}"
+    ).fetchall()
+    shown = [repr(value if len(value) <= 30 else f"{value[:30]}…") for (value,) in found]
+    if len(shown) > SHOWN:
+        shown[SHOWN] = "something else"
+    listed = " or ".join([", ".join(shown[:-1]), shown[-1]] if len(shown) > 1 else shown)
+    return f"result is {listed}: write 1 for interested and 0 for not"
 
 
 def _find(role: str, source: Source, mapping: Mapping[str, str]) -> dict[str, int]:
@@ -119,11 +139,12 @@ def _find(role: str, source: Source, mapping: Mapping[str, str]) -> dict[str, in
         )
     missing = [name for name in REQUIRED[role] if name not in ours]
     if missing:
-        raise InputError(_missing(role, source, missing, ours))
+        raise InputError(_missing(role, source, missing, ours, mapping))
     return {name: position for position, name in enumerate(ours) if name}
 
 
-def _missing(role: str, source: Source, missing: list[str], names: list[str]) -> str:
+def _missing(role: str, source: Source, missing: list[str], names: list[str], mapping: Mapping[str, str]) -> str:
+    """What to say of missing columns: which there are, and the whole option that would name them."""
     other = {"triggers": "actions", "actions": "triggers", "users": ""}[role]
     if other and all(name in names for name in REQUIRED[other]):
         return f"{source.name}, given as {role}, has the columns of {other}; exchange the two files."
@@ -134,9 +155,13 @@ def _missing(role: str, source: Source, missing: list[str], names: list[str]) ->
             f"{source.name}: the first line ({there}) looks like data; a header line that names the columns"
             f" {', '.join(REQUIRED[role])} is needed."
         )
+    alike = {name.casefold(): name for name in source.columns}
+    pairs = dict(mapping) | {name: alike.get(name, "NAME") for name in missing}
+    option = ",".join(f"{ours}={theirs}" for ours, theirs in pairs.items())
+    other_name = "it has another name" if len(missing) == 1 else "they have other names"
     return (
-        f"{source.name} (the {role}) has no column {lacking}; there are: {there}. If it has another name, say so:"
-        f" --columns {missing[0]}=NAME."
+        f"{source.name} (the {role}) has no column {lacking}; there are: {there}. If {other_name}, say so:"
+        f" --columns {option}."
     )
 
 

@@ -14,6 +14,9 @@ from engagex_sim.policy import Context
 MatrixArray = NDArray[np.float32]
 
 MAX_CATEGORIES = 254  # kept per text feature; with "other" and missing they fit the 256 bins of a histogram
+# Rows that a category needs: of fewer, a model learns the rows themselves (an e-mail, a session's number). 1 % of the
+# rows is enough where that is less, so that the categories of small data are kept.
+MIN_ROWS, MIN_PERCENT = 20, 1
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,10 @@ class FeatureEncoder:
 
     @classmethod
     def fit(cls, context: Context, names: Sequence[str]) -> Self:
-        """Learn the categories of the features `names`: the most frequent ones, the first in the alphabet on ties."""
+        """Learn the categories of the features `names`: the most frequent ones, the first in the alphabet on ties.
+
+        Categories with less than `MIN_ROWS` rows and `MIN_PERCENT` % of the rows are "other".
+        """
         return cls(tuple(names), tuple(_most_frequent(context.column(name)) for name in names))
 
     @property
@@ -67,12 +73,13 @@ class FeatureEncoder:
 
 
 def _most_frequent(column: Column) -> tuple[str, ...] | None:
-    """The categories that occur, by frequency; None for numbers."""
+    """The categories that are frequent enough, by frequency; None for numbers."""
     if column.categories is None:
         return None
     counts = np.bincount(column.values[column.values >= 0], minlength=len(column.categories))
     order = np.argsort(-counts, kind="stable")[:MAX_CATEGORIES]
-    return tuple(str(category) for category in column.categories[order[counts[order] > 0]])
+    needed = max(1.0, min(MIN_ROWS, MIN_PERCENT * len(column) / 100))
+    return tuple(str(category) for category in column.categories[order[counts[order] >= needed]])
 
 
 def _codes(column: Column, categories: tuple[str, ...]) -> MatrixArray:
