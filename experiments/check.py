@@ -4,10 +4,12 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from engagex_sim.errors import InputError
-from engagex_sim.log import DataQuality, read_log
+from engagex_sim.log import DataQuality, Log, read_log
 from engagex_sim.log.quality import reasons
 from engagex_sim.preparation import prepare
+from engagex_sim.report.formats import counted, some
 from engagex_sim.report.tables import write_account
+from engagex_sim.result import Facts
 from engagex_sim.settings import LogSettings
 from engagex_sim.whole import written_whole
 from experiments.inputs import Options, files_from, output_directory, settings_from
@@ -37,16 +39,41 @@ def check_log(options: Options) -> None:
         with written_whole(directory) as folder:
             write_account(quality, folder)
         terminal.say(f"Written: {directory / 'data_quality.json'} and {directory / 'rejected_rows.csv'}")
-    terminal.say(
-        f"{quality.matched:,} contacts belong to a decision point, {quality.orphans:,} to none (orphans);"
-        f" {quality.cap_violations:,} came within {settings.cap_days:g} days of the user's contact before and so break"
-        " the cap."
-    )
+    terminal.say(_contacts(quality, settings))
     prepared = prepare(log, settings)
-    for note in prepared.notes:
+    for note in [*prepared.notes, *_what_there_is(log, prepared.facts)]:
         terminal.say(note)
     terminal.say(f"{period(prepared.facts)}.")
     terminal.say(power(prepared.facts))
+
+
+def _contacts(quality: DataQuality, settings: LogSettings) -> str:
+    matched = counted(quality.matched, "contact belongs", "contacts belong")
+    text = f"{matched} to a decision point, {quality.orphans:,} to none (orphans)"
+    if settings.cap_days == 0:
+        return f"{text}."
+    broken = counted(quality.cap_violations, "breaks", "break")
+    return f"{text}; {broken} the cap, coming within {settings.cap_days:g} days of the same user's contact before."
+
+
+def _what_there_is(log: Log, facts: Facts) -> list[str]:
+    """What the evaluation can use: kinds of contact, propensities, attributes, and whose first contact is history."""
+    told = []
+    if facts.contact_is_a_choice and log.triggers_are == "contacts" and not log.user_listed.all():
+        told.append(
+            "The first contact of each user who is not in a users file is history only: it tells that there is such a"
+            " user, and so counts neither as a decision nor for the current strategy."
+        )
+    if len(facts.kinds) > 1:
+        told.append(f"Kinds of contact: {some(facts.kinds)}.")
+    told.append(
+        "The probabilities of the contacts (propensities) are logged."
+        if facts.propensity_logged
+        else "The probabilities of the contacts (propensities) are not logged; they will be estimated."
+    )
+    attributes = counted(len(log.attributes), "user attribute")
+    told.append(f"{attributes}: {some(list(log.attributes))}." if log.attributes else "No user attributes.")
+    return told
 
 
 def _files_table(quality: DataQuality) -> Table:

@@ -10,7 +10,7 @@ from engagex_sim.policy import Policy, exogenous_probabilities, policy_name
 from engagex_sim.preparation import Prepared, prepare
 from engagex_sim.report.answers import answers
 from engagex_sim.report.files import write_result
-from engagex_sim.report.sentences import economics_sentences, headline_sentence, policy_sentences
+from engagex_sim.report.sentences import economics_sentences, headline_sentence, next_step_sentence, policy_sentences
 from engagex_sim.settings import Settings
 from engagex_sim.worlds import WORLDS, World, frames
 from experiments.inputs import Files, Options, files_from, output_directory, settings_from
@@ -56,8 +56,10 @@ def evaluate_policies(name: str, options: Options, command: str) -> None:
         progress("writing the report")
         write_result(result, directory, command)
     terminal.show(result_table(answers(result)))
-    for sentence in [headline_sentence(result), *policy_sentences(result), *economics_sentences(result)]:
-        terminal.say(sentence)
+    terminal.say(headline_sentence(result))
+    for sentence in [*policy_sentences(result), next_step_sentence(result), *economics_sentences(result)]:
+        if sentence:
+            terminal.say(sentence)
     terminal.say(f"Report: {directory / 'report.html'}", on_one_line=True)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from engagex_sim.errors import InputError
+from engagex_sim.report.formats import counted
 from engagex_sim.result import CURRENT
 from engagex_sim.whole import written_whole
 from engagex_sim.worlds import WORLDS, World, frames, true_value
@@ -20,6 +21,7 @@ from experiments.terminal import Progress, Terminal
 from policies import REGISTRY
 
 PROBE = 2_000  # users from whom triggers per user are measured
+SMALLEST_POPULATION, LARGEST_POPULATION = 20_000, 100_000  # users on whom the truth is measured, by the log's size
 
 
 def write_world(
@@ -39,12 +41,11 @@ def write_world(
     with terminal.progress() as progress, written_whole(directory) as folder:
         users = (n_users or WORLD_USERS) if n_triggers is None else _users_for(world, n_triggers)
         rows = _write_log(world, users, seed, folder, progress)
-        progress("computing the truth")
-        truth = _truth(world, users, seed)
+        truth = _truth(world, users, seed, progress)
         (folder / "truth.json").write_text(json.dumps(truth, indent=2) + "\n", encoding="utf-8")
     terminal.say(
-        f"{name} ({world.summary}): {rows['triggers']:,} triggers and {rows['actions']:,} contacts of"
-        f" {users:,} users are in {directory}, with the true values of some policies in truth.json."
+        f"{name} ({world.summary}): {counted(rows['triggers'], 'trigger')} and {counted(rows['actions'], 'contact')} of"
+        f" {counted(users, 'user')} are in {directory}, with the true values of some policies in truth.json."
     )
 
 
@@ -75,12 +76,16 @@ def _chunks(world: World, n_users: int, seed: int) -> Iterator[tuple[int, pd.Dat
         yield (first + size, *frames(world, size, int(chunk_seed)))
 
 
-def _truth(world: World, n_users: int, seed: int) -> dict[str, Any]:
+def _truth(world: World, n_users: int, seed: int, progress: Progress) -> dict[str, Any]:
     """Values that a perfect evaluation would find, for the world's own strategy and the policies that need no log."""
+    population = min(LARGEST_POPULATION, max(SMALLEST_POPULATION, 5 * n_users))
     known = {CURRENT: world.logging} | {
         name: policy() for name, policy in REGISTRY.items() if not hasattr(policy, "fit")
     }
-    truths = {name: true_value(world, policy) for name, policy in known.items()}
+    truths = {}
+    for done, (name, policy) in enumerate(known.items()):
+        progress(f"computing the truth of {name}", done, len(known))
+        truths[name] = true_value(world, policy, n_users=population)
     return {
         "world": world.name,
         "summary": world.summary,

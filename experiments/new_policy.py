@@ -40,7 +40,9 @@ def test_{name}_keeps_the_contract():
 
 def write_policy(name: str, directory: Path) -> None:
     """Write `NAME.py` and `test_NAME.py` and say how to run them. Raises `InputError` rather than overwrite."""
-    if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or keyword.iskeyword(name):
+    if keyword.iskeyword(name):
+        raise InputError(f"{name!r} cannot be a policy's name: it is a word of Python; choose another name.")
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
         raise InputError(f"{name!r} cannot be a policy's name: lower-case letters, digits and _, as in my_policy.")
     if name in REGISTRY or name == CURRENT:
         raise InputError(f"There is a policy {name!r} already; choose another name.")

@@ -1,11 +1,11 @@
 """The sentences with which a run begins: what the log is, what will be done, what it could show."""
 
-import math
 from collections.abc import Sequence
 
 from engagex_sim.log import DataQuality
+from engagex_sim.report.formats import counted
 from engagex_sim.report.formats import listing as listing
-from engagex_sim.report.formats import percent
+from engagex_sim.report.sentences import power_clause
 from engagex_sim.result import Facts
 from engagex_sim.settings import Settings
 
@@ -21,24 +21,22 @@ def plan(source: str, policies: Sequence[str], quality: DataQuality, facts: Fact
 
 def rows(quality: DataQuality) -> str:
     """How many rows of each file there are."""
-    return listing([f"{file.read:,} {name.removesuffix('s')} rows" for name, file in quality.files.items()])
+    return listing([counted(file.read, f"{name.removesuffix('s')} row") for name, file in quality.files.items()])
 
 
 def period(facts: Facts) -> str:
     """Users and decision points of the evaluation, and its days."""
     last = facts.log_end.date()
     burn_in = (facts.evaluation_start - facts.log_start).days
-    history = f", after {burn_in} days that give history only" if burn_in else ""
+    history = f", after {counted(burn_in, 'day that gives', 'days that give')} history only" if burn_in else ""
     days = (last - facts.evaluation_start.date()).days
     return (
-        f"{facts.n_users:,} users and {facts.n_decisions:,} decision points in {days} days from"
-        f" {facts.evaluation_start:%Y-%m-%d} on{history}"
+        f"{counted(facts.n_users, 'user')} and {counted(facts.n_decisions, 'decision point')} in"
+        f" {counted(days, 'day')} from {facts.evaluation_start:%Y-%m-%d} on{history}"
     )
 
 
 def power(facts: Facts) -> str:
     """The smallest lift that the log could show, before any training."""
-    made = f"{facts.n_interests:,} interests from {facts.n_contacts:,} contacts"
-    if math.isnan(facts.smallest_lift):
-        return f"{made}: no lift can be shown with this log."
-    return f"{made}: lifts under ±{percent(facts.smallest_lift)} cannot be shown with this log."
+    made = f"{counted(facts.n_interests, 'interest')} from {counted(facts.n_contacts, 'contact')}"
+    return f"{made}: {power_clause(facts)}."

@@ -124,7 +124,7 @@ def test_defaults_that_help_alone_states_are_those_of_the_settings():
         (["make_world", "--n-users", "0"], "--n-users and --n-triggers are at least 1"),
         (["new_policy"], "Missing argument 'NAME'"),
         (["new_policy", "9lives"], "'9lives' cannot be a policy's name"),
-        (["new_policy", "class"], "'class' cannot be a policy's name"),
+        (["new_policy", "class"], "'class' cannot be a policy's name: it is a word of Python"),
         (["new_policy", "never"], "There is a policy 'never' already"),
     ],
 )
@@ -223,6 +223,8 @@ def test_where_contacting_is_no_choice_the_preset_leaves_never_out(run):
     code, out, _ = run("baseline_vs_xgb", *options, *LIGHT, "--out", "o")
     assert code == 0
     assert out.startswith("Comparing first_chance, uniform, random_matched, xgb_greedy and xgb_profit with")
+    assert out.index("The triggers are taken as contacts, ") < out.index("verdict")  # the report's note, before it
+    assert "The triggers are taken as contacts, " in Path("o/report.html").read_text(encoding="utf-8")
     code, _, err = run("compare", "--policies", "never", *options, *LIGHT, "--quiet", "--out", "p")
     assert code == 2
     assert "never cannot be tried where contacting is not a choice" in err
@@ -250,11 +252,41 @@ def test_check_accounts_for_every_row_and_says_what_could_be_shown(run, log):
     assert pd.read_csv("account/rejected_rows.csv")["line"].tolist() == [len(damaged)]
 
 
+def test_check_says_which_kinds_propensities_and_attributes_there_are(run):
+    """Contacts as triggers, every user on every other day, two kinds, no propensities; one user is not listed."""
+    sent = pd.DataFrame(
+        {"guid": [f"u{i % 20:02}" for i in range(200)], "trigger": 1, "type": [i % 2 for i in range(200)]}
+    )
+    sent["date"] = [f"2024-05-{1 + i // 20 * 2:02} 10:00:00" for i in range(200)]
+    sent.to_csv("sent.csv", index=False)
+    sent.assign(result=[int(i % 7 == 0) for i in range(200)])[["guid", "date", "result"]].to_csv("a.csv", index=False)
+    pd.DataFrame({"guid": [f"u{i:02}" for i in range(19)], "age": range(19)}).to_csv("users.csv", index=False)
+    files = ["--triggers", "sent.csv", "--actions", "a.csv", "--cap-days", 0]
+    code, out, _ = run("check", *files)
+    assert code == 0
+    assert "Kinds of contact: 0, 1." in out
+    assert "(propensities) are not logged" in out
+    assert "No user attributes." in out
+    assert "The first contact of each user who is not in a users file is history only" in out
+    assert "cap" not in out
+    _, out, _ = run("check", *files, "--users", "users.csv")
+    assert "1 user attribute: age." in out
+    assert "The first contact of each user who is not in a users file" in out
+
+
+def test_check_of_one_kind_names_none(run, log):
+    _, out, _ = run("check", *log)
+    assert "Kinds of contact" not in out and "is history only" not in out
+    assert "break the cap" in out
+
+
 def test_a_made_world_can_be_read_back_and_states_its_truth(run):
-    code, _, _ = run("make_world", "--world", "visits", "--n-users", 300, "--seed", 5, "--out", "world")
+    code, _, err = run("make_world", "--world", "visits", "--n-users", 300, "--seed", 5, "--out", "world")
     assert code == 0
     truth = json.loads(Path("world/truth.json").read_text(), parse_constant=pytest.fail)
     assert (truth["world"], truth["n_users"], truth["seed"]) == ("visits", 300, 5)
+    assert "computing the truth of first_chance" in err
+    assert truth["population"] == pytest.approx(20_000, rel=0.02)  # a small log needs no large one
     assert truth["policies"]["never"]["interests_per_user"] == 0
     assert truth["policies"]["never"]["interests_per_contact"] is None
     assert truth["policies"]["current"]["contacts_per_user"] < truth["policies"]["first_chance"]["contacts_per_user"]

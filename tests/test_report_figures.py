@@ -67,7 +67,28 @@ def test_a_refused_policy_is_dashed_without_band_and_named_as_such() -> None:
     (ax,) = figure.axes
     assert [line.get_linestyle() for line in ax.lines] == ["--", "-"]
     assert len(ax.collections) == 1  # the current strategy's band
-    assert "(cannot be answered)" in texts(figure)
+    assert "first_chance (cannot be answered)" in texts(figure)
+    assert "40.7" not in texts(figure)  # its interests per 1,000 users
+
+
+def test_the_lift_figure_names_a_refused_policy_without_its_number() -> None:
+    figure = lifts.lift_figure(example_result())
+    (ax,) = figure.axes
+    assert "first_chance" not in [label.get_text() for label in ax.get_yticklabels()]
+    assert "Not shown, since this log cannot answer for them: first_chance." in " ".join(texts(figure).split())
+    assert "62 %" not in texts(figure)
+
+
+def test_where_every_policy_is_refused_there_is_no_lift_figure_and_no_number_for_those_who_cannot_see() -> None:
+    pictures = draw_pictures(example_result(stories={"first_chance": STORIES["first_chance"]}))
+    assert "lift" not in pictures
+    assert pictures["cumulative_interests"].alt.endswith("first_chance cannot be answered from this log")
+
+
+def test_agreement_per_day_is_not_told_as_success() -> None:
+    pictures = draw_pictures(example_result())
+    assert "necessary, not sufficient" in pictures["contacts_per_day"].caption
+    assert "reproduces" not in texts(diagnostics.calibration_figure(example_result()))
 
 
 def test_plot_uses_the_axes_that_it_is_given() -> None:
@@ -109,7 +130,16 @@ def test_figures_without_data_are_left_out() -> None:
 def test_the_text_says_why_one_step_weights_are_not_the_headline() -> None:
     text = estimators_text(example_result())
     assert "a contact blocks the next 14 days" in text
-    assert "for first_chance" in text
+    assert "Here ips_step says +109 % for uniform, dr_cap +31 %; the truth is +32 %." in text
+
+
+def test_one_step_weights_are_accused_only_where_an_answered_policy_shows_their_error() -> None:
+    """Not by a refused policy, and not by one that they credit with less or with about the same."""
+    low = replace(STORIES["uniform"], step_bias=-0.8)
+    for stories in ({"first_chance": STORIES["first_chance"]}, {"a": low}, {"a": STORIES["random_matched"]}):
+        text = estimators_text(example_result(stories=stories))
+        assert "a contact blocks the next 14 days" in text
+        assert "Here ips_step" not in text
 
 
 def test_without_a_cap_one_step_weights_are_said_to_be_the_same() -> None:

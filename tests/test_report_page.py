@@ -13,6 +13,7 @@ from engagex_sim.report.gallery import Picture
 from engagex_sim.report.page import render_report
 from engagex_sim.report.sentences import headline_sentence
 from engagex_sim.result import Result
+from engagex_sim.settings import Settings
 
 PICTURE = Picture("lift.png", b"\x89PNG", 900, 'a "quoted" <alt>', "a caption")
 
@@ -98,9 +99,46 @@ def test_a_refused_policy_shows_its_reason_and_no_value() -> None:
     assert "40.7" not in row  # interests per 1,000 users
 
 
+def test_how_sure_a_refused_policy_is_says_why_it_is_refused() -> None:
+    """Its effective sample size alone may look large enough."""
+    story = replace(STORIES["first_chance"], ess=1073.0, largest=0.001, reason="the model is off by 60 % there")
+    text = plain(outline(page_of(example_result(stories={"first_chance": story}))).text)
+    sure = text.partition("How sure this is")[2].partition("What is assumed")[0]
+    assert "The model is off by 60 % there." in sure
+    assert "As informative" not in sure
+
+
+def test_the_next_step_is_told_once_where_something_is_refused() -> None:
+    assert page_of(example_result()).count("a longer log") == 1
+    assert "a longer log" not in page_of(example_result(stories={"uniform": STORIES["uniform"]}))
+
+
+@pytest.mark.parametrize("change", [{"start": "free"}, {"cap_days": 0}, {"burn_in_days": 0}])
+def test_without_a_burn_in_everybody_is_said_to_be_free_at_the_start(change: dict[str, object]) -> None:
+    result = example_result()
+    assert "The burn-in only collects this history" in page_of(result)
+    page = page_of(replace(result, settings=Settings.model_validate(change)))
+    assert "everybody is taken as free" in page
+    assert "The burn-in only" not in page
+
+
+def test_one_of_a_kind_is_told_in_the_singular() -> None:
+    result = example_result()
+    quality = replace(result.quality, matched=1, orphans=1, cap_violations=1, users_in_log=1)
+    text = plain(outline(page_of(replace(result, quality=quality))).text)
+    assert "1 contact belongs to a decision point; 1 belongs to none: it counts for" in text
+    assert "1 contact of the log broke the contact cap. 1 user appears in the log." in text
+
+
+def test_without_a_cap_no_contact_is_said_to_break_it() -> None:
+    result = example_result()
+    page = page_of(replace(result, facts=replace(result.facts, cap_days=0.0)))
+    assert "broke the contact cap" not in page
+
+
 def test_without_logged_propensities_the_page_says_that_nothing_was_randomised() -> None:
     text = outline(page_of(example_result(world=False))).text
-    assert "The assignment was not randomised" in text
+    assert "The assignment was not randomised, as far as the log shows" in text
     assert "What can be concluded" in text
     assert "What cannot be concluded" in text
 
@@ -115,6 +153,7 @@ def test_with_logged_propensities_it_does_not() -> None:
     [
         "The timeline does not react to contacts",
         "No unobserved cause of both contact and interest",
+        "Interest does not depend on earlier contacts",
         "Users are independent",
         "Interest is not incrementality",
     ],

@@ -7,8 +7,15 @@ import pytest
 from report_example import STORIES, Story, example_result
 
 from engagex_sim.ope.verdict import BETTER, NO_DIFFERENCE, UNANSWERABLE, WORSE
-from engagex_sim.report.formats import number, percent
-from engagex_sim.report.sentences import economics_sentences, headline_sentence, policy_sentences
+from engagex_sim.report.formats import counted, number, percent, some
+from engagex_sim.report.sentences import (
+    economics_sentences,
+    headline_sentence,
+    next_step_sentence,
+    policy_sentences,
+    power_clause,
+)
+from engagex_sim.settings import Settings
 
 
 def sentence_of(policy: str, **change: object) -> str:
@@ -93,11 +100,16 @@ def story(verdict: str, lift: float = 0.0, contacts: float = 1.0) -> Story:
         ({}, "No strategy was compared"),
         ({"never": STORIES["never"]}, "No strategy was compared"),
         ({"a": story(NO_DIFFERENCE), "b": story(WORSE, -0.2)}, "Not shown: no strategy is better"),
-        ({"a": story(WORSE, -0.3), "b": story(WORSE, -0.2)}, "No: a and b would have interested fewer users"),
+        ({"a": story(WORSE, -0.3), "b": story(WORSE, -0.2)}, "No: a and b would have won fewer interests than the"),
+        (
+            {"a": story(WORSE, -0.2, contacts=0.8)},
+            "No: a would have won 20 % fewer interests than the current strategy with 20 % fewer contacts (95 % CI"
+            " −28 % … −12 %).",
+        ),
         ({"a": story(UNANSWERABLE)}, "This log cannot answer the question for a, because the log is too small."),
         (
             {"a": story(UNANSWERABLE), "b": story(WORSE, -0.2)},
-            "This log cannot answer the question for a, because the log is too small. b would have interested fewer",
+            "This log cannot answer the question for a, because the log is too small. b would have won 20 % fewer",
         ),
         (
             {"a": story(UNANSWERABLE), "b": story(NO_DIFFERENCE)},
@@ -118,8 +130,42 @@ def test_a_profit_policy_that_stays_silent_is_said_to_find_no_contact_worthwhile
     )
     assert sentences[1] == (
         "xgb_profit makes almost no contacts (0.4 % of the current number): by its predictions almost no contact is"
-        " worthwhile at this value and this cost."
+        " worthwhile at this value and this cost. Value 5 and cost 1 are defaults: set your own with --value and"
+        " --cost."
     )
+
+
+def test_a_profit_policy_without_contacts_is_compared_in_profit() -> None:
+    """Of the example's current strategy: 5 × 0.0251 − 0.85 = −0.7245."""
+    result = example_result(stories={"xgb_profit": Story(-1.0, 0.0, 0.0, WORSE)})
+    assert " Its profit per user (0) is better than the current strategy's (−0.724)." in economics_sentences(result)[1]
+
+
+def test_a_value_and_a_cost_that_were_given_are_not_called_defaults() -> None:
+    result = example_result()
+    told = economics_sentences(replace(result, settings=Settings(value=7)))
+    assert not any("default" in sentence for sentence in told)
+
+
+def test_of_several_losses_the_smallest_is_told_with_its_interval() -> None:
+    stories = {"a": story(WORSE, -0.3), "b": story(WORSE, -0.2)}
+    assert headline_sentence(example_result(stories=stories)).endswith(
+        "; b comes closest, with 20 % fewer interests at the same number of contacts (95 % CI −28 % … −12 %)."
+    )
+
+
+def test_the_smallest_lift_is_said_to_be_about_strategies_that_make_other_contacts() -> None:
+    facts = example_result().facts
+    clause = "for a strategy that makes other contacts than the current one, lifts under ±9.0 % cannot be shown"
+    assert clause in power_clause(facts)
+    headline = headline_sentence(example_result(stories={"a": story(NO_DIFFERENCE)}))
+    assert f"F{clause.removeprefix('f')}" in headline
+    assert power_clause(replace(facts, smallest_lift=math.nan)) == "no lift can be shown with this log"
+
+
+def test_a_refusal_comes_with_what_would_help() -> None:
+    assert "a longer log" in next_step_sentence(example_result(stories={"a": story(UNANSWERABLE)}))
+    assert next_step_sentence(example_result(stories={"a": story(NO_DIFFERENCE)})) == ""
 
 
 def test_lifts_are_absolute_where_the_current_strategy_has_no_interests() -> None:
@@ -155,3 +201,13 @@ def test_percentages(share: float, signed: bool, text: str) -> None:
 )
 def test_numbers_keep_three_digits(value: float, text: str) -> None:
     assert number(value) == text
+
+
+@pytest.mark.parametrize(("n", "text"), [(0, "0 users"), (1, "1 user"), (1234, "1,234 users")])
+def test_counts_agree_with_their_nouns(n: int, text: str) -> None:
+    assert counted(n, "user") == text
+
+
+def test_of_many_names_the_first_and_the_last_are_told() -> None:
+    assert some(["a", "b"]) == "a, b"
+    assert some([str(i) for i in range(40)], most=3) == "0, 1, …, 39 (40 in all)"

@@ -176,9 +176,7 @@ def calibration_figure(result: Result) -> "Figure":
     ratio = expected.sum() / logged.sum() if logged.sum() > 0 else math.nan
     style.say(
         ax,
-        "The model of the current strategy reproduces its contacts"
-        if abs(ratio - 1) < 0.02
-        else "The model of the current strategy misses its contacts",
+        "Contacts per day: the log and the model of the current strategy",
         f"Expected over all days: {percent(ratio)} of the logged contacts.",
     )
     return figure

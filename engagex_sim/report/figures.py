@@ -38,7 +38,7 @@ def plot_cumulative_interest(result: Result, ax: "Axes | None" = None) -> "Axes"
         colour, day = colours[policy], _from_zero(curve["day"])
         height = _from_zero(curve["cumulative_interests_per_1000"])
         if policy in refused:
-            ax.plot(day, height, color=colour, linewidth=1.1, linestyle=(0, (5, 4)), alpha=0.55)
+            ax.plot(day, height, color=colour, linewidth=1.1, linestyle=(0, (5, 4)), alpha=0.4)
         else:
             ax.fill_between(
                 day, _from_zero(curve["ci_low"]), _from_zero(curve["ci_high"]), color=colour, alpha=0.13, linewidth=0
@@ -47,8 +47,8 @@ def plot_cumulative_interest(result: Result, ax: "Axes | None" = None) -> "Axes"
         if "truth" in curve and curve["truth"].notna().any():
             alpha = 0.5 if policy in refused else 0.9
             ax.plot(day, _from_zero(curve["truth"]), color=colour, linewidth=1.4, linestyle=":", alpha=alpha)
-        label = f"{style.name_of(policy)}  {number(height[-1])}"
-        ends.append((height[-1], f"{label} (cannot be answered)" if policy in refused else label, colour))
+        told = "(cannot be answered)" if policy in refused else f" {number(height[-1])}"
+        ends.append((height[-1], f"{style.name_of(policy)} {told}", colour))
     ax.set_ylim(0, _top(result.curves, refused))
     ax.margins(x=0)
     start = f"{result.facts.evaluation_start:%Y-%m-%d}"

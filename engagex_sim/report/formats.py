@@ -11,6 +11,11 @@ def count(number: float) -> str:
     return UNDEFINED if math.isnan(number) else f"{number:,.0f}"
 
 
+def counted(number: int, one: str, many: str = "") -> str:
+    """A count with its noun, and its verb if there is one: 1 contact, 2 contacts; `many` is `one` and an s if empty."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
 def number(value: float, digits: int = 3) -> str:
     """A number to `digits` significant digits, without an exponent: 0.0252, 12.3, 4,310."""
     if math.isnan(value):
@@ -51,6 +56,19 @@ def number_range(low: float, high: float) -> str:
 def listing(names: Sequence[str]) -> str:
     """Names as in a sentence: a, b and c."""
     return " and ".join([part for part in (", ".join(names[:-1]), names[-1]) if part])
+
+
+def some(names: Sequence[str], most: int = 12) -> str:
+    """All of a few names, or the first and the last of many with their number: a, b, …, z (26 in all)."""
+    if len(names) <= most:
+        return ", ".join(names)
+    return f"{', '.join(names[: most - 1])}, …, {names[-1]} ({len(names)} in all)"
+
+
+def sentence(text: str) -> str:
+    """A clause as a sentence: the first letter large, one full stop at the end."""
+    clause = text.strip().rstrip(".")
+    return f"{clause[0].upper()}{clause[1:]}." if clause else ""
 
 
 def shortened(text: str, length: int = 30) -> str:

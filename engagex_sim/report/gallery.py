@@ -11,7 +11,7 @@ import matplotlib as mpl
 
 from engagex_sim.ope.verdict import UNANSWERABLE
 from engagex_sim.report import diagnostics, figures, lifts, style
-from engagex_sim.report.answers import Answer, Estimate, answers, by_estimator
+from engagex_sim.report.answers import Answer, answers, by_estimator
 from engagex_sim.report.formats import count, number, percent, percent_range
 from engagex_sim.result import CURRENT, HEADLINE, Result
 
@@ -41,7 +41,7 @@ def draw_pictures(result: Result) -> dict[str, Picture]:
             "Interests per 1,000 users, added up from the start of the evaluation period. A band holds the whole curve"
             " of its strategy in 95 % of logs like this one.",
         ),
-        ("lift", not result.summary.empty, lifts.lift_figure, _lift_alt(result), _LIFT_CAPTION),
+        ("lift", bool(lifts.shown_lifts(result)), lifts.lift_figure, _lift_alt(result), _LIFT_CAPTION),
         ("estimators", not result.summary.empty, lifts.estimators_figure, _ESTIMATORS_ALT, estimators_text(result)),
         ("weights", bool(result.weights), diagnostics.weights_figure, _weights_alt(result), _WEIGHTS_CAPTION),
         (
@@ -49,7 +49,8 @@ def draw_pictures(result: Result) -> dict[str, Picture]:
             not result.calibration.empty and not result.facts.propensity_logged,  # else no model is in use
             diagnostics.calibration_figure,
             "Contacts per day in the log and as expected by the model of the current strategy.",
-            "If the model of the current strategy did not reproduce its contacts, no weight could be trusted.",
+            "That both agree per day is necessary, not sufficient: the weights can be trusted only where the model also"
+            " explains whom the current strategy contacts.",
         ),
         (
             "reliability",
@@ -99,13 +100,13 @@ def estimators_text(result: Result) -> str:
         " have used its contacts earlier or later and would not have been free at many of these moments, so the top"
         " group can credit it with contacts that the cap forbids."
     )
-    gaps = _gaps(result)
-    if gaps:
-        policy, step, headline = max(gaps, key=lambda gap: abs(gap[1] - gap[2].change))
-        text += f" Here ips_step says {percent(step, signed=True)} for {policy}, {HEADLINE}"
-        text += f" {percent(headline.change, signed=True)}"
-        known = math.isfinite(headline.true_change)
-        text += f"; the truth is {percent(headline.true_change, signed=True)}." if known else "."
+    exaggerated = _exaggerated(result)
+    if exaggerated:
+        answer, step = max(exaggerated, key=lambda pair: pair[1] - pair[0].primary.change)
+        text += f" Here ips_step says {percent(step, signed=True)} for {answer.policy}, {HEADLINE}"
+        text += f" {percent(answer.primary.change, signed=True)}"
+        truth = answer.primary.true_change
+        text += f"; the truth is {percent(truth, signed=True)}." if math.isfinite(truth) else "."
     return text + (
         " The middle group (_traj) multiplies the weights of a user's whole history: right on average, but noisy. The"
         " bottom group (_cap) works out how likely a strategy is to be free, and to contact, at each moment."
@@ -113,15 +114,15 @@ def estimators_text(result: Result) -> str:
     )
 
 
-def _gaps(result: Result) -> list[tuple[str, float, Estimate]]:
-    """Policy, relative lift by `ips_step`, and the headline, for every policy that has both."""
+def _exaggerated(result: Result) -> list[tuple[Answer, float]]:
+    """The answered policies whose relative lift by `ips_step`, given too, lies above the headline's whole interval."""
     estimates = by_estimator(result)
-    gaps = [
-        (answer.policy, estimates[answer.policy]["ips_step"].change, answer.primary)
+    steps = [
+        (answer, estimates[answer.policy]["ips_step"].change)
         for answer in answers(result)
-        if "ips_step" in estimates.get(answer.policy, {}) and not answer.is_reference
+        if answer.is_estimated and not answer.refused and "ips_step" in estimates[answer.policy]
     ]
-    return [gap for gap in gaps if math.isfinite(gap[1]) and math.isfinite(gap[2].change)]
+    return [(answer, step) for answer, step in steps if step > answer.primary.change_high]
 
 
 _LIFT_CAPTION = (
@@ -138,8 +139,9 @@ _WEIGHTS_CAPTION = (
 
 def _curve_alt(result: Result) -> str:
     ends = result.curves.sort_values("day").groupby("policy", sort=False)["cumulative_interests_per_1000"].last()
+    refused = {answer.policy for answer in answers(result) if answer.refused}
     return "Cumulative interests per 1,000 users at the end: " + ", ".join(
-        f"{policy} {number(float(value))}" for policy, value in ends.items()
+        f"{policy} {UNANSWERABLE if policy in refused else number(float(value))}" for policy, value in ends.items()
     )
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from engagex_sim.ope.verdict import BETTER, NO_DIFFERENCE, UNANSWERABLE, WORSE
 from engagex_sim.report import style
 from engagex_sim.report.answers import Answer, Estimate, answers, by_estimator
-from engagex_sim.report.formats import percent, shortened
+from engagex_sim.report.formats import listing, percent, shortened
 from engagex_sim.report.sentences import tally
 from engagex_sim.result import HEADLINE, Result
 
@@ -18,9 +18,18 @@ if TYPE_CHECKING:
 FAMILIES = {"step": "each decision\nalone", "traj": "whole\nhistories", "cap": "chances under\nthe contact cap"}
 
 
+def shown_lifts(result: Result) -> list[Answer]:
+    """The policies in `lift_figure`: those that were answered with a lift."""
+    asked = [answer for answer in answers(result) if answer.is_estimated and not answer.refused]
+    return [answer for answer in asked if not math.isnan(answer.primary.change)]
+
+
 def lift_figure(result: Result) -> "Figure":
-    """Lift of interests per user in percent of the current strategy, with simultaneous 95 % intervals."""
-    shown = [answer for answer in answers(result) if answer.is_estimated and not math.isnan(answer.primary.change)]
+    """Lift of interests per user in percent of the current strategy, with simultaneous 95 % intervals.
+
+    Policies that cannot be answered from the log are named, but not shown: their numbers would be believed.
+    """
+    shown = shown_lifts(result)
     figure = style.new_figure(9, 1.75 + 0.46 * max(len(shown), 1))
     ax = figure.add_subplot()
     colours = style.policy_colours(result)
@@ -28,7 +37,7 @@ def lift_figure(result: Result) -> "Figure":
     low, high = _limits(estimates, estimates)
     for row, answer in enumerate(shown):
         estimate, colour = answer.primary, colours[answer.policy]
-        _interval(ax, estimate, row, (low, high), colour, faint=answer.refused)
+        _interval(ax, estimate, row, (low, high), colour, faint=False)
         settled = estimate.verdict in (BETTER, WORSE)
         ax.plot(
             min(max(100 * estimate.change, low), high),
@@ -38,19 +47,18 @@ def lift_figure(result: Result) -> "Figure":
             color=colour,
             markerfacecolor=colour if settled else "white",
             markeredgewidth=1.8,
-            alpha=0.45 if answer.refused else 1,
         )
         if not math.isnan(estimate.true_change):
             place = 100 * estimate.true_change
             ax.plot(min(max(place, low), high), row, marker="|", color=style.INK, markersize=22, markeredgewidth=1.5)
         change = percent(estimate.change, signed=True)
         ax.annotate(
-            "cannot be answered" if answer.refused else f"{change}, {estimate.verdict}".rstrip(", "),
+            f"{change}, {estimate.verdict}".rstrip(", "),
             (1.02, row),
             xycoords=("axes fraction", "data"),
             va="center",
             fontsize=9.5,
-            color=style.QUIET if answer.refused or estimate.verdict == NO_DIFFERENCE else style.INK,
+            color=style.QUIET if estimate.verdict == NO_DIFFERENCE else style.INK,
             parse_math=False,
         )
     ax.axvline(0, color=style.CURRENT_COLOUR, linewidth=1.4)
@@ -61,8 +69,12 @@ def lift_figure(result: Result) -> "Figure":
     style.quiet(ax, grid="x")
     ax.tick_params(axis="y", length=0)
     detail = "Line: 95 % interval, valid for all strategies at once. Full dot: a difference is shown; hollow: not."
-    truths = any(not math.isnan(answer.primary.true_change) for answer in shown)
-    style.say(ax, tally(result), detail + (" Upright stroke: the known truth." if truths else ""), 104)
+    if any(not math.isnan(answer.primary.true_change) for answer in shown):
+        detail += " Upright stroke: the known truth."
+    refused = [style.name_of(answer.policy) for answer in answers(result) if answer.refused]
+    if refused:
+        detail += f" Not shown, since this log cannot answer for them: {listing(refused)}."
+    style.say(ax, tally(result), detail, 104)
     return figure
 
 

@@ -2,7 +2,7 @@
 
 import base64
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,9 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from engagex_sim.ope.verdict import BETTER, NO_DIFFERENCE, UNANSWERABLE, WORSE
-from engagex_sim.report import sentences, style
+from engagex_sim.report import formats, sentences, style
 from engagex_sim.report.answers import CONTACTS, INTERESTED, PROFIT, Answer, Estimate, answers, by_estimator
-from engagex_sim.report.formats import UNDEFINED, count, number, number_range, percent, percent_range
+from engagex_sim.report.formats import UNDEFINED, count, number, number_range, percent, percent_range, sentence
 from engagex_sim.report.gallery import Picture
 from engagex_sim.result import HEADLINE, PRIMARY, Result
 
@@ -43,11 +43,13 @@ def render_report(result: Result, pictures: Mapping[str, Picture], command: str)
         lstrip_blocks=True,
     )
     environment.filters["nbsp"] = _unbroken
+    environment.filters["counted"] = formats.counted
     found = answers(result)
     return environment.get_template("report.html").render(
         headline=sentences.headline_sentence(result),
         sentences=sentences.policy_sentences(result),
         economics=sentences.economics_sentences(result),
+        next_step=sentences.next_step_sentence(result),
         rows=_answer_rows(result, found),
         has_truth=any(not math.isnan(answer.primary.truth) for answer in found),
         certainty=[_certainty(answer, result) for answer in found if answer.is_estimated],
@@ -62,6 +64,7 @@ def render_report(result: Result, pictures: Mapping[str, Picture], command: str)
         value=f"{result.settings.value:g}",
         cost=f"{result.settings.cost:g}",
         cap_days=f"{result.facts.cap_days:g}",
+        burn_in=result.settings.burn_in,
         command=command,
     )
 
@@ -137,8 +140,8 @@ def _verdict(answer: Answer) -> str:
 def _certainty(answer: Answer, result: Result) -> dict[str, str]:
     """How much of the log speaks for one policy, in numbers and in words."""
     estimate, contacts = answer.primary, result.facts.n_contacts
-    if math.isnan(estimate.ess):
-        words = "No logged contact is one that this strategy would make."
+    if answer.refused or math.isnan(estimate.ess):
+        words = sentence(estimate.reason)
     else:
         dominant = estimate.max_weight_share > VISIBLE_WEIGHT_SHARE
         words = f"As informative as {count(estimate.ess)} contacts of its own; " + (
@@ -158,25 +161,22 @@ def _certainty(answer: Answer, result: Result) -> dict[str, str]:
 def _population(result: Result) -> list[tuple[str, str]]:
     facts = result.facts
     rate = facts.n_interests / facts.n_contacts if facts.n_contacts else math.nan
-    smallest = UNDEFINED if math.isnan(facts.smallest_lift) else f"±{percent(facts.smallest_lift)}"
     return [
         ("Users", count(facts.n_users)),
         ("Log", f"{_day(facts.log_start)} to {_last_day(facts.log_end)}"),
         ("Evaluation period", f"{_day(facts.evaluation_start)} to {_last_day(facts.log_end)}"),
-        ("Burn-in before it (history only)", f"{result.settings.burn_in:g} days"),
+        ("Burn-in before it (history only)", _days(result.settings.burn_in)),
         ("Decision points in the evaluation period", count(facts.n_decisions)),
         ("Contacts of the current strategy in it", count(facts.n_contacts)),
         ("Interests that followed", f"{count(facts.n_interests)} ({percent(rate)} of the contacts)"),
-        ("Kinds of contact", _some(facts.kinds)),
-        ("Contact cap", f"one contact in {facts.cap_days:g} days" if facts.cap_days else "none"),
-        ("Smallest lift that this log could show", smallest),
+        ("Kinds of contact", formats.some(facts.kinds)),
+        ("Contact cap", f"one contact in {_days(facts.cap_days)}" if facts.cap_days else "none"),
+        ("What it could show", sentence(sentences.power_clause(facts))),
     ]
 
 
-def _some(kinds: Sequence[str], most: int = 12) -> str:
-    if len(kinds) <= most:
-        return ", ".join(kinds)
-    return f"{len(kinds)} kinds: {', '.join(kinds[: most - 1])}, …, {kinds[-1]}"
+def _days(days: float) -> str:
+    return "1 day" if days == 1 else f"{days:g} days"
 
 
 def _day(time: datetime) -> str:

@@ -4,9 +4,10 @@ import math
 from collections.abc import Sequence
 
 from engagex_sim.ope.verdict import BETTER, NO_DIFFERENCE, UNANSWERABLE, WORSE
-from engagex_sim.report.answers import CONTACTS, INTERESTED, PER_CONTACT, Answer, Estimate, answers
-from engagex_sim.report.formats import listing, number, number_range, percent, percent_range
-from engagex_sim.result import Result
+from engagex_sim.report.answers import CONTACTS, INTERESTED, PER_CONTACT, PROFIT, Answer, Estimate, answers
+from engagex_sim.report.formats import listing, number, number_range, percent, percent_range, sentence
+from engagex_sim.result import Facts, Result
+from engagex_sim.settings import Settings
 
 SAME_CONTACTS = 0.005  # relative change of contacts below which their number is "the same" …
 ABOUT_SAME_CONTACTS = 0.03  # … and "about the same": a matched volume is matched on other users
@@ -35,17 +36,36 @@ def headline_sentence(result: Result) -> str:
         why = _because(reasons.pop()) if len(reasons) == 1 else ""
         told.append(f"This log cannot answer the question for {_listing(refused)}{why}.")
     if judged and all(answer.primary.verdict == WORSE for answer in judged):
-        no = "" if refused else "No: "
-        told.append(f"{no}{_listing(judged)} would have interested fewer users than the current strategy.")
+        told.append(f"{'' if refused else 'No: '}{_loss_clause(judged, result)}.")
     elif judged:
         which = f"Of the others, {_listing(judged)}, none" if refused else "Not shown: no strategy"
         told.append(f"{which} is better than the current one as far as this log can show.")
         if result.facts.smallest_lift > 0:
-            told.append(f"Lifts under ±{percent(result.facts.smallest_lift)} cannot be shown with this log.")
+            told.append(sentence(power_clause(result.facts)))
     if silent:
         verb = "makes" if len(silent) == 1 else "make"
         told.append(f"{_listing(silent)} {verb} {_hardly_any(silent)} contacts and so cannot interest more users.")
     return " ".join(told)
+
+
+def next_step_sentence(result: Result) -> str:
+    """What to do where the log cannot answer for a policy; empty where it answers for all."""
+    if not any(answer.refused for answer in answers(result)):
+        return ""
+    return (
+        "Where this log cannot answer, these help: a longer log, more random variation in whom you contact, or a"
+        " strategy closer to the current one."
+    )
+
+
+def power_clause(facts: Facts) -> str:
+    """The smallest lift that the log could show, before any training."""
+    if math.isnan(facts.smallest_lift):
+        return "no lift can be shown with this log"
+    return (
+        "for a strategy that makes other contacts than the current one, lifts under"
+        f" ±{percent(facts.smallest_lift)} cannot be shown with this log"
+    )
 
 
 def title(result: Result) -> str:
@@ -96,11 +116,27 @@ def economics_sentences(result: Result) -> list[str]:
         if answer.makes_almost_no_contacts:
             few = _hardly_any([answer])
             share = f" ({percent(1 + answer[CONTACTS].change)} of the current number)" if few != "no" else ""
-            why = f": by its predictions {few} contact is worthwhile at this value and this cost"
+            told = f"{answer.policy} makes {few} contacts{share}"
             sentences.append(
-                f"{answer.policy} makes {few} contacts{share}{why if answer.policy == PROFIT_POLICY else ''}."
+                f"{told}{_why_silent(answer, few, result.settings)}" if answer.policy == PROFIT_POLICY else f"{told}."
             )
     return sentences
+
+
+def _why_silent(answer: Answer, few: str, settings: Settings) -> str:
+    """Why a policy that looks at profit makes no or almost no contacts, and what to do about it."""
+    text = f": by its predictions {few} contact is worthwhile at this value and this cost."
+    profit = answer[PROFIT]
+    if answer.makes_no_contacts and not math.isnan(profit.lift):
+        than = "better than" if profit.lift > 0 else "worse than" if profit.lift < 0 else "the same as"
+        current = number(profit.value - profit.lift)
+        text += f" Its profit per user ({number(profit.value)}) is {than} the current strategy's ({current})."
+    usual = {name: Settings.model_fields[name].default for name in ("value", "cost")}
+    if usual == {"value": settings.value, "cost": settings.cost}:
+        text += (
+            f" Value {settings.value:g} and cost {settings.cost:g} are defaults: set your own with --value and --cost."
+        )
+    return text
 
 
 def contacts_phrase(answer: Answer) -> str:
@@ -174,6 +210,19 @@ def _gain_clause(answer: Answer, contacts: str) -> str:
     amount = _amount(answer.primary, "interests")
     clause = f"{answer.policy} would have won {amount} than the current strategy"
     return f"{clause}{' ' + contacts if contacts else ''} ({_interval(answer.primary)})"
+
+
+def _loss_clause(worse: Sequence[Answer], result: Result) -> str:
+    """That all of these are worse; of several, the one that loses least with its number."""
+    least = max(worse, key=lambda answer: answer.primary.lift)
+    contacts = contacts_phrase(least) if result.facts.contact_is_a_choice else ""
+    if len(worse) == 1:
+        return _gain_clause(least, contacts)
+    told = f"{_amount(least.primary, 'interests')}{' ' + contacts if contacts else ''} ({_interval(least.primary)})"
+    return (
+        f"{_listing(worse)} would have won fewer interests than the current strategy; {least.policy} comes closest,"
+        f" with {told}"
+    )
 
 
 def _amount(estimate: Estimate, what: str) -> str:
