@@ -154,8 +154,16 @@ def _certainty(answer: Answer, result: Result) -> dict[str, str]:
         "ess": count(estimate.ess),
         "share": percent(estimate.ess / contacts) if contacts else UNDEFINED,
         "largest": percent(estimate.max_weight_share),
+        "balance": _balance(answer, result),
         "words": words,
     }
+
+
+def _balance(answer: Answer, result: Result) -> str:
+    """What the weights add up to, in percent of the contacts that the policy would make: 100 if the model is right."""
+    made = answer[CONTACTS].value * result.facts.n_users
+    weights = result.weights.get(answer.policy)
+    return percent(float(weights.sum()) / made) if weights is not None and made > 0 else UNDEFINED
 
 
 def _population(result: Result) -> list[tuple[str, str]]:
