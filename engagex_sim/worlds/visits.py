@@ -90,7 +90,8 @@ class Visits:
         active = np.log(features["triggers_7d"].values)
         fresh = np.minimum(features["days_since_trigger"].values, 7.0)
         liked = np.isin(features["trigger"].values, (1, 4, 9))
-        return expit(-4.09 + by_type + 0.25 * evening + 0.1 * active - 0.05 * fresh + 0.3 * liked + taste)
+        odds = -4.09 + by_type + 0.25 * evening + 0.1 * active - 0.05 * fresh + 0.3 * liked + taste
+        return np.asarray(expit(odds), dtype=np.float64)
 
 
 class Null(Visits):
