@@ -62,13 +62,14 @@ class Observed:
         users = np.cumsum([0] + [len(b.user_key) for b in blocks[:-1]])
         contacts = np.cumsum([0] + [len(b.user) for b in blocks[:-1]])
         shift = {"user": users, "first": contacts, "second": contacts}
-        joined = {
-            f.name: np.concatenate([getattr(b, f.name) + shift.get(f.name, 0 * users)[i] for i, b in enumerate(blocks)])
-            if f.name in shift
-            else np.concatenate([getattr(b, f.name) for b in blocks])
-            for f in fields(cls)
-            if f.name not in ("policies", "expected")
-        }
+        joined = {}
+        for field in fields(cls):
+            if field.name not in ("policies", "expected"):
+                parts = [getattr(block, field.name) for block in blocks]
+                offsets = shift.get(field.name)
+                joined[field.name] = np.concatenate(
+                    parts if offsets is None else [p + o for p, o in zip(parts, offsets, strict=True)]
+                )
         policies = tuple(
             PolicyTerms(**{f.name: np.concatenate([getattr(t, f.name) for t in terms]) for f in fields(PolicyTerms)})
             for terms in zip(*(b.policies for b in blocks), strict=True)
