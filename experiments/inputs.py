@@ -66,14 +66,16 @@ def files_from(options: Options) -> Files | None:
     if triggers is None or actions is None:
         missing, given = ("triggers", "actions") if triggers is None else ("actions", "triggers")
         raise InputError(f"--{missing} is missing: a log is two files, and only --{given} is given.")
-    return Files(triggers, actions, options["users"])
+    users = options["users"]
+    # Older releases of typer leave the options of `context.params` as text.
+    return Files(Path(triggers), Path(actions), None if users is None else Path(users))
 
 
-def output_directory(out: Path | None, name: str) -> Path:
+def output_directory(out: Path | str | None, name: str) -> Path:
     """`--out`, which must not exist yet, since results are never mixed with older ones; else runs/NAME-<time>."""
     if out is None:
         first = Path("runs", f"{name}-{datetime.now():%Y%m%d-%H%M%S}")
         later = (Path(f"{first}-{number}") for number in count(2))  # runs that start in the same second
         return next(path for path in chain([first], later) if not path.exists())
-    check_new(out)
-    return out
+    check_new(Path(out))
+    return Path(out)
