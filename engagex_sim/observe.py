@@ -152,8 +152,9 @@ def _policy_terms(
     here = _at_logged_states(when_free, t)
     of_action = here[np.arange(len(t)), t.action]
     one_step = ratio(of_action, logging[np.arange(len(t)), t.action])
-    history_ratio = ratio(of_action, with_history[np.arange(len(t)), t.action])
-    history_ratio[t.breaks_cap] = 1.0  # the history goes on after a contact that no policy made
+    of_logging = with_history[np.arange(len(t)), t.action]
+    history_ratio = ratio(of_action, of_logging)
+    history_ratio[of_logging == 0] = 1.0  # the history goes on after a contact that the modelled policy never makes
     return PolicyTerms(
         contact_probability=occupied[contact, taken],
         one_step=one_step[contact],
@@ -186,10 +187,7 @@ def _logging_with_history(fitted: Fitted, t: Timeline, cap_modelled: bool) -> Fl
 
 
 def _at_logged_states(when_free: FloatArray, t: Timeline) -> FloatArray:
-    """Probabilities (n, K + 1) where the logged contacts have left the user: no contact where the cap forbids one.
-
-    A contact that broke the cap all the same keeps its probability under the logging policy.
-    """
+    """Probabilities (n, K + 1) where the logged contacts have left the user: no contact where the cap forbids one."""
     here = when_free.copy()
     blocked = ~t.free if t.contact_is_a_choice else np.zeros(len(t), dtype=np.bool_)
     here[blocked] = 0.0

@@ -16,6 +16,7 @@ from engagex_sim.evaluation import cross_fit, estimate_all, policy_truths
 from engagex_sim.ope.verdict import UNANSWERABLE
 from engagex_sim.policy import Policy, policy_name
 from engagex_sim.preparation import prepare_decisions
+from engagex_sim.report.formats import listing
 from engagex_sim.report.tables import csv_text
 from engagex_sim.result import CURRENT, HEADLINE, PRIMARY
 from engagex_sim.settings import Settings
@@ -24,7 +25,6 @@ from engagex_sim.whole import written_whole
 from engagex_sim.worlds import WORLDS, logged_decisions, visible
 from experiments.inputs import output_directory
 from experiments.terminal import Terminal
-from experiments.wording import listing
 from policies import REGISTRY
 
 FOLDS, N_BOOT, TRUTH_USERS = 3, 300, 40_000

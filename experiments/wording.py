@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 
 from engagex_sim.log import DataQuality
-from engagex_sim.report.formats import counted
-from engagex_sim.report.formats import listing as listing
+from engagex_sim.report.formats import counted, listing
 from engagex_sim.report.sentences import power_clause
 from engagex_sim.result import Facts
 from engagex_sim.settings import Settings

@@ -11,9 +11,12 @@ import pytest
 import engagex_sim
 from engagex_sim import InputError, Settings, evaluation
 from engagex_sim.columns import FloatArray
+from engagex_sim.crossfit import fit
 from engagex_sim.estimate import NAMES
 from engagex_sim.evaluation import cross_fit, estimate_all, evaluate_prepared
 from engagex_sim.log import read_log
+from engagex_sim.margins import Margins
+from engagex_sim.observe import observe
 from engagex_sim.ope.verdict import UNANSWERABLE
 from engagex_sim.policy import Context
 from engagex_sim.preparation import prepare, prepare_decisions
@@ -169,6 +172,31 @@ def test_a_log_that_breaks_the_cap_is_modelled_without_it_and_says_so() -> None:
     assert not result.facts.cap_modelled
     assert any("modelled without the cap" in note for note in result.notes)
     assert headline(result, "first_chance", "contacts_per_user")["value"] < 1.5
+
+
+class Seldom:
+    """Contacts with 8 % wherever it may."""
+
+    def action_probabilities(self, context: Context) -> FloatArray:
+        contact = np.where(context.mask[:, 1], 0.08, 0.0)
+        return np.column_stack([1 - contact, contact])
+
+
+def test_in_a_log_that_ignores_the_cap_a_history_with_a_breach_weighs_nothing() -> None:
+    """No policy that obeys the cap could have had it; without a breach the history counts."""
+    log = visible(logged_decisions(WORLDS["visits"], 800, np.random.default_rng(0)))
+    action = (np.random.default_rng(1).random(len(log)) < 0.10).astype(np.int64)
+    reward = np.where(log.time % 30 == 0, action, 0).astype(np.float64)
+    prepared = prepare_decisions(replace(log, action=action, reward=reward), LIGHT)
+    assert not prepared.cap_modelled
+    timeline, evaluation = prepared.timeline, prepared.evaluation
+    models = fit(timeline, np.ones(timeline.n_users, dtype=bool), [Seldom()], LIGHT, 0, False)
+    observed = observe(evaluation, models, prepared.days, Margins.of(evaluation.contacts()), False)
+    breaches = np.concatenate([[0], np.cumsum(evaluation.breaks_cap)])
+    so_far = breaches[1:] - np.repeat(breaches[evaluation.user_start[:-1]], np.diff(evaluation.user_start))
+    breached = so_far[evaluation.action > 0] > 0
+    assert 0.1 < breached.mean() < 0.9
+    np.testing.assert_array_equal(observed.policies[0].cumulative > 0, ~breached)
 
 
 def test_a_few_contacts_that_break_the_cap_spoil_nothing() -> None:
