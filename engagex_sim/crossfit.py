@@ -6,12 +6,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from engagex_sim.columns import BoolArray
+from engagex_sim.columns import BoolArray, FloatArray
+from engagex_sim.dependence import Carried
 from engagex_sim.errors import InputError
+from engagex_sim.models.calibrate import log_odds, sigmoid
 from engagex_sim.models.propensity import PropensityModel
 from engagex_sim.models.reward import RewardModel
-from engagex_sim.policy import Policy, policy_name
+from engagex_sim.models.state_effects import StateEffects
+from engagex_sim.policy import HISTORY_FEATURES, Context, Policy, policy_name
 from engagex_sim.settings import Settings
+from engagex_sim.states import NO_STATE, States
 from engagex_sim.timeline import Timeline
 from engagex_sim.training import Training
 
@@ -23,9 +27,23 @@ class Fitted:
     """Everything learned from one set of users."""
 
     reward_model: RewardModel
-    logging: PropensityModel  # reads exogenous features: for contact probabilities
+    reward_effects: StateEffects  # what the carried contact history adds to its log odds
+    logging: PropensityModel  # reads exogenous features and the carried history: for contact probabilities
     logging_with_history: PropensityModel  # reads history too: for cumulative weights
     policies: tuple[Policy, ...]
+
+    def interest_by_state(self, context: Context) -> FloatArray:
+        """q̂ (n, S, K) in every state that is carried."""
+        plain = self.reward_model.predict(context)
+        if self.reward_effects.states.size == 1:
+            return plain[:, None, :]
+        return sigmoid(self.reward_effects.log_odds(log_odds(plain)))
+
+    def interest(self, context: Context) -> FloatArray:
+        """q̂ (n, K) in the state that the context's history features tell."""
+        by_state = self.interest_by_state(context)
+        state = self.reward_effects.states.of_features(*(context[name] for name in HISTORY_FEATURES))
+        return np.asarray(by_state[np.arange(len(context)), state])
 
 
 def cap_is_kept(timeline: Timeline) -> bool:
@@ -34,7 +52,13 @@ def cap_is_kept(timeline: Timeline) -> bool:
 
 
 def fit(
-    timeline: Timeline, train: BoolArray, policies: Sequence[Policy], settings: Settings, seed: int, cap_modelled: bool
+    timeline: Timeline,
+    train: BoolArray,
+    policies: Sequence[Policy],
+    settings: Settings,
+    seed: int,
+    cap_modelled: bool,
+    carry: Carried,
 ) -> Fitted:
     """Fit models and policies on the users where `train` (n_users,) holds; `timeline` includes the burn-in.
 
@@ -62,8 +86,10 @@ def fit(
     choices = evaluation.rows(evaluation.free) if cap_modelled else evaluation
     free, light = choices.free_context(), settings.grid == "light"
     logging, with_history = (
-        PropensityModel.fit(free, choices.action, history=h, seed=seed, threads=settings.threads, light=light)
-        for h in (False, True)
+        PropensityModel.fit(
+            free, choices.action, history=h, seed=seed, states=states, threads=settings.threads, light=light
+        )
+        for h, states in ((False, carry.logging), (True, NO_STATE))
     )
     training = Training(
         timeline=evaluation,
@@ -74,7 +100,21 @@ def fit(
         cost=settings.cost,
         rng=np.random.default_rng(seed),
     )
-    return Fitted(reward_model, logging, with_history, tuple(_trained(p, training) for p in policies))
+    return Fitted(
+        reward_model,
+        _reward_effects(reward_model, evaluation, carry.weights),
+        logging,
+        with_history,
+        tuple(_trained(p, training) for p in policies),
+    )
+
+
+def _reward_effects(model: RewardModel, evaluation: Timeline, states: States) -> StateEffects:
+    if states.size == 1:
+        return StateEffects.none(states)
+    contacts = evaluation.contacts()
+    own = model.predict(contacts.free_context())[np.arange(len(contacts)), contacts.action - 1]
+    return StateEffects.fit(states, states.of(contacts.time, contacts.logged), log_odds(own), contacts.reward)
 
 
 def _trained(policy: Policy, training: Training) -> Policy:

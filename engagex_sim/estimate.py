@@ -1,16 +1,19 @@
-"""From observed blocks to estimates: every policy × estimator × metric, with one bootstrap for all of them."""
+"""From observed blocks to estimates: every policy × estimator × metric, resampled together."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 
 from engagex_sim.columns import FloatArray, sums_by
-from engagex_sim.observe import Observed, PolicyTerms
-from engagex_sim.ope.intervals import bootstrap_means
+from engagex_sim.contact_rows import first_interest, overlap_of_interests, possible, rows_of
+from engagex_sim.observe import Observed
+from engagex_sim.ope.intervals import bootstrap_means, empirical_bernstein, jackknife_means
 from engagex_sim.ope.raking import raking_factors
 from engagex_sim.ope.terms import ESTIMATORS, Terms, per_user, value
-from engagex_sim.ope.weights import Overlap, at_least_one, overlap, ratio
+from engagex_sim.ope.weights import Overlap, overlap, ratio
+from engagex_sim.policy_terms import PolicyTerms
 
 METRICS = ("interests_per_user", "interested_users", "contacts_per_user", "interests_per_contact", "profit_per_user")
 WEIGHTS = ("step", "traj", "cap")
@@ -20,36 +23,44 @@ NAMES = tuple(f"{name}_{kind}" for kind in WEIGHTS for name in ESTIMATORS if (na
 
 @dataclass(frozen=True)
 class Estimates:
-    """Values and their bootstrap replicates; p policies, e estimators, m metrics, d days."""
+    """Values, the same in each bootstrap replicate, and with one of g groups of users left out (jackknife).
+
+    p policies, e estimators, m metrics, d days; the last row of a curve is the current strategy.
+    """
 
     value: FloatArray  # (p, e, m)
     replicates: FloatArray  # (n_boot, p, e, m)
+    jackknife: FloatArray  # (g, p, e, m)
     current: FloatArray  # (m,) the log itself
     current_replicates: FloatArray  # (n_boot, m)
-    curve: FloatArray  # (p + 1, d) cumulative interests per user; the last row is the current strategy
+    current_jackknife: FloatArray  # (g, m)
+    curve: FloatArray  # (p + 1, d) cumulative interests per user
     curve_replicates: FloatArray  # (n_boot, p + 1, d)
+    curve_jackknife: FloatArray  # (g, p + 1, d)
     overlap: Sequence[Mapping[str, Overlap]]  # per policy: kind of weights → overlap
     weights: Sequence[FloatArray]  # (c,) per policy: cap-marginal weights
+    shrinkage: FloatArray  # (p, e) λ that SLOPE chose on the interests; NaN where weights are not shrunk
+    rollout: FloatArray  # (p, m) by the reward model in simulated histories; NaN where the recursion serves
+    bernstein: FloatArray  # (p, 4) finite-sample ends of the value and of the lift, from `ips_cap`; NaN if unbounded
 
-
-@dataclass(frozen=True)
-class _Rows:
-    """The arguments of the estimators: a row per logged contact, then one per user for all other decisions."""
-
-    weight: FloatArray
-    reward: FloatArray
-    predicted: FloatArray
-    model: FloatArray
-    expected: FloatArray
-    is_contact: FloatArray
-    contact_model: FloatArray
-
-    def terms(self, name: str, *, contacts: bool = False, reward: FloatArray | None = None) -> Terms:
-        """The columns of estimator `name`, for interests, or for contacts (whose "reward" is known to be 1)."""
-        if contacts:
-            return ESTIMATORS[name](self.weight, self.is_contact, self.is_contact, self.contact_model, self.expected)
-        own = self.reward if reward is None else reward
-        return ESTIMATORS[name](self.weight, own, self.predicted, self.model, self.expected)
+    def only(self, policies: Sequence[int]) -> Self:
+        """The same for some of the policies."""
+        own = list(policies)
+        curves = [*own, -1]
+        return replace(
+            self,
+            value=self.value[own],
+            replicates=self.replicates[:, own],
+            jackknife=self.jackknife[:, own],
+            curve=self.curve[curves],
+            curve_replicates=self.curve_replicates[:, curves],
+            curve_jackknife=self.curve_jackknife[:, curves],
+            overlap=[self.overlap[p] for p in own],
+            weights=[self.weights[p] for p in own],
+            shrinkage=self.shrinkage[own],
+            rollout=self.rollout[own],
+            bernstein=self.bernstein[own],
+        )
 
 
 class _Columns:
@@ -83,114 +94,111 @@ def estimate(
     o, n_users = observed, len(observed.user_key)
     factor = np.ones(len(o.user))
     if recalibrate:
-        possible = o.logging > 0
-        factor[possible] = raking_factors(o.levels[possible], o.expected)
+        explained = o.logging > 0
+        factor[explained] = raking_factors(o.levels[explained], o.expected)
         factor[o.propensity_logged] = 1.0
     columns = _Columns()
     plan: list[list[list[list[int] | None]]] = []  # policy, estimator, metric → positions of B, Q, N, D
     overlaps: list[dict[str, Overlap]] = []
     cap_weights: list[FloatArray] = []
+    shrinkage: list[list[float]] = []
+    bernstein: list[list[float]] = []
     curves: list[FloatArray] = []
     rows_user = np.concatenate([o.user, np.arange(n_users)])
     for policy in o.policies:
         weights = {
-            "step": _possible(policy.one_step),
-            "traj": _possible(policy.cumulative),
-            "cap": _possible(ratio(policy.contact_probability, o.logging * factor)),
+            "step": possible(policy.one_step),
+            "traj": possible(policy.cumulative),
+            "cap": possible(ratio(policy.contact_probability, o.logging * factor)),
         }
-        again = _overlap_of_interests(o, policy, weights["cap"], factor)
+        again = overlap_of_interests(o, policy, weights["cap"], factor)
         overlaps.append({kind: _overlap(o, policy, kind, weight) for kind, weight in weights.items()})
         cap_weights.append(weights["cap"])
-        rows = {kind: _rows(o, policy, kind, weight) for kind, weight in weights.items()}
+        bernstein.append(_bernstein(o, weights["cap"], policy.bound.max() / factor.min(initial=1.0)))
+        rows = {kind: rows_of(o, policy, kind, weight) for kind, weight in weights.items()}
+        by_recursion = bool(np.isfinite(policy.expected).all())
         plan.append([])
+        shrinkage.append([])
         for full_name in NAMES:
-            name, kind = full_name.split("_")
-            own = rows[kind]
-            interests = per_user(own.terms(name), rows_user, n_users)
-            contacts = per_user(own.terms(name, contacts=True), rows_user, n_users)
+            name, kind = full_name.rsplit("_", 1)
+            if kind == "cap" and not by_recursion:
+                shrinkage[-1].append(float("nan"))
+                plan[-1].append([None] * 3)
+                continue
+            estimator, own = ESTIMATORS[name], rows[kind]
+            shrinkage[-1].append(parameter := own.shrinkage(estimator, rows_user))
+            interests = per_user(own.terms(estimator, parameter), rows_user, n_users)
+            contacts: Terms | None = None
+            if estimator.shrinkage is None:  # λ weighs the bias of interests against their noise, not that of contacts
+                contacts = per_user(own.contact_terms(estimator), rows_user, n_users)
             at_least_one_interest: Terms | None = None
-            if kind == "cap" and name != "dm":
+            if kind == "cap" and name in ("ips", "snips", "dr", "sndr"):
                 at_least_one_interest = interests._replace(base=interests.base - again)
             elif kind == "traj" and name in ("ips", "snips"):
-                once = np.concatenate([o.reward * _first_interest(o), np.zeros(n_users)])
-                at_least_one_interest = per_user(own.terms(name, reward=once), rows_user, n_users)
+                once = np.concatenate([o.reward * first_interest(o), np.zeros(n_users)])
+                first = replace(own, reward=once)
+                at_least_one_interest = per_user(first.terms(estimator, parameter), rows_user, n_users)
             plan[-1].append([columns.add_terms(t) for t in (interests, contacts, at_least_one_interest)])
         curves.append(policy.model + _by_day(o, weights["cap"] * (o.reward - o.predicted)))
     curves.append(o.current)
     of_current = [columns.add(c) for c in (o.current.sum(axis=1), o.current_contacts, o.current.sum(axis=1) > 0)]
     n_columns = len(columns.columns)
     matrix = np.column_stack([*columns.columns, *curves])
-    replicates = bootstrap_means(matrix, o.user_key, seed, n_boot)
-    means = np.concatenate([matrix.mean(axis=0, keepdims=True), replicates])
-    values = np.empty((n_boot + 1, len(plan), len(NAMES), len(METRICS)))
-    undefined = np.full(n_boot + 1, np.nan)
-    for p, estimators in enumerate(plan):
-        for e, positions in enumerate(estimators):
-            found = [undefined if own is None else value(*means[:, own].T) for own in positions]
-            values[:, p, e] = _metrics(*found, interest_value=interest_value, contact_cost=contact_cost)
-    current = _metrics(*means[:, of_current].T, interest_value=interest_value, contact_cost=contact_cost)
-    curve = np.cumsum(means[:, n_columns:].reshape(n_boot + 1, len(curves), -1), axis=2)
+
+    def statistics(means: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Values (b, p, e, m), current (b, m) and curves (b, p + 1, d) from b sets of means over users."""
+        values = np.empty((len(means), len(plan), len(NAMES), len(METRICS)))
+        undefined = np.full(len(means), np.nan)
+        for p, estimators in enumerate(plan):
+            for e, positions in enumerate(estimators):
+                found = [undefined if own is None else value(*means[:, own].T) for own in positions]
+                values[:, p, e] = _metrics(*found, interest_value=interest_value, contact_cost=contact_cost)
+        current = _metrics(*means[:, of_current].T, interest_value=interest_value, contact_cost=contact_cost)
+        by_day = means[:, n_columns:].reshape(len(means), len(curves), o.current.shape[1])
+        return values, current, np.cumsum(by_day, axis=2)
+
+    estimates = [own[0] for own in statistics(matrix.mean(axis=0, keepdims=True))]
+    replicates = statistics(bootstrap_means(matrix, o.user_key, seed, n_boot))
+    jackknife = statistics(jackknife_means(matrix, o.user_key))
     return Estimates(
-        value=values[0],
-        replicates=values[1:],
-        current=current[0],
-        current_replicates=current[1:],
-        curve=curve[0],
-        curve_replicates=curve[1:],
+        value=estimates[0],
+        replicates=replicates[0],
+        jackknife=jackknife[0],
+        current=estimates[1],
+        current_replicates=replicates[1],
+        current_jackknife=jackknife[1],
+        curve=estimates[2],
+        curve_replicates=replicates[2],
+        curve_jackknife=jackknife[2],
         overlap=overlaps,
         weights=cap_weights,
+        shrinkage=np.array(shrinkage),
+        rollout=np.array([_rolled_out(policy, interest_value, contact_cost) for policy in o.policies]),
+        bernstein=np.array(bernstein),
     )
 
 
-def _possible(weight: FloatArray) -> FloatArray:
-    """Weights, 0 where the logging policy as modelled could not have made the contact.
+def _rolled_out(policy: PolicyTerms, interest_value: float, contact_cost: float) -> FloatArray:
+    """The metrics (m,) in simulated histories; the share of interested users is not counted there."""
+    interests, contacts = policy.rollout.mean(axis=0)
+    undefined = np.array(np.nan)
+    return _metrics(interests, contacts, undefined, interest_value=interest_value, contact_cost=contact_cost)
 
-    Those contacts broke the cap in a log that otherwise keeps it.
+
+def _bernstein(o: Observed, weight: FloatArray, bound: float) -> list[float]:
+    """Ends of the value and of the lift, from users' weighted interests, which lie between 0 and `bound`.
+
+    Of the lift: less the user's own interests, which are at most the largest number of contacts that anybody had.
     """
-    return np.where(np.isfinite(weight), weight, 0.0)
-
-
-def _rows(o: Observed, policy: PolicyTerms, kind: str, weight: FloatArray) -> _Rows:
-    n_contacts, n_users = len(o.user), len(o.user_key)
-    none, nobody = np.zeros(n_contacts), np.zeros(n_users)
-    if kind == "step":
-        rest = policy.one_step_rest
-        model, contact_model = policy.one_step_model, policy.one_step_contacts
-        expected = np.concatenate([none + 1, o.decisions - np.bincount(o.user, minlength=n_users)])
-    else:
-        rest = nobody
-        model, contact_model = policy.model.sum(axis=1), policy.expected
-        expected = np.concatenate([none, policy.expected])
-    return _Rows(
-        weight=np.concatenate([weight, rest]),
-        reward=np.concatenate([o.reward, nobody]),
-        predicted=np.concatenate([o.predicted, nobody]),
-        model=np.concatenate([none, model]),
-        expected=expected,
-        is_contact=np.concatenate([none + 1, nobody]),
-        contact_model=np.concatenate([none, contact_model]),
-    )
+    weighted = sums_by(o.user, weight * o.reward, len(o.user_key))
+    gained = weighted - o.current.sum(axis=1)
+    most = float(o.current_contacts.max(initial=0.0))
+    return [*empirical_bernstein(weighted, bound), *empirical_bernstein(gained, bound + most)]
 
 
 def _overlap(o: Observed, policy: PolicyTerms, kind: str, weight: FloatArray) -> Overlap:
     expected = policy.one_step_contacts if kind == "step" else policy.expected
     return overlap(weight, o.reward, o.user, expected)
-
-
-def _overlap_of_interests(o: Observed, policy: PolicyTerms, weight: FloatArray, factor: FloatArray) -> FloatArray:
-    """Per user (n_users,): weighted interests less the weighted chance of at least one; 0 for at most one interest."""
-    liked = weight * o.reward
-    pair = _possible(ratio(policy.pair_probability, o.pair_logging * factor[o.second]))
-    return sums_by(o.user, liked - at_least_one(liked, o.first, o.second, pair), len(o.user_key))
-
-
-def _first_interest(o: Observed) -> FloatArray:
-    """(c,) 1 at each user's first interest."""
-    first = np.zeros(len(o.user))
-    liked = np.flatnonzero(o.reward > 0)
-    _, position = np.unique(o.user[liked], return_index=True)
-    first[liked[position]] = 1.0
-    return first
 
 
 def _by_day(o: Observed, amount: FloatArray) -> FloatArray:

@@ -1,27 +1,33 @@
 """The whole evaluation: a log and policies in, a result out."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from pydantic import ValidationError
 
+from engagex_sim.columns import BoolArray, FloatArray
+from engagex_sim.confounding import hidden_cause
 from engagex_sim.crossfit import Fitted, fit
+from engagex_sim.dependence import Carried, carried
 from engagex_sim.errors import InputError
-from engagex_sim.estimate import Estimates, estimate
-from engagex_sim.hashing import fold_of
+from engagex_sim.estimate import METRICS, NAMES, Estimates, estimate
+from engagex_sim.explore import explore
+from engagex_sim.flags import flags, overlap_table
+from engagex_sim.hashing import bootstrap_counts, fold_of
 from engagex_sim.log import DataQuality, TableSource, read_log
 from engagex_sim.margins import Margins
 from engagex_sim.model_tables import feature_importance, model_metrics, train_metrics
 from engagex_sim.models.metrics import reliability_table
 from engagex_sim.observe import Observed, observe
+from engagex_sim.ope.verdict import UNANSWERABLE
 from engagex_sim.policy import Policy, policy_name
-from engagex_sim.preparation import Prepared, prepare
-from engagex_sim.result import CURRENT, Result
+from engagex_sim.preparation import Prepared, held_out, prepare
+from engagex_sim.result import CURRENT, HEADLINE, PRIMARY, Result
 from engagex_sim.settings import Settings, first_problem
-from engagex_sim.tables import curve_table, summary_table
+from engagex_sim.tables import curve_table, interval_table, summary_table
 from engagex_sim.worlds import Truth, World, true_value
 
 Progress = Callable[[str, int, int], None]  # what is being done, steps done, steps in all
@@ -33,9 +39,16 @@ class CrossFitted:
     """What cross-fitting leaves: the observed blocks, and each fold's models and policies."""
 
     observed: Observed
+    carried: Carried  # of the contact history
     fitted: tuple[Fitted, ...]
-    fold_sizes: tuple[int, ...]
+    splits: tuple[BoolArray, ...]  # (n_users,) each: whom the models of a fold were not fitted on, but judge
     train_metrics: tuple[Mapping[str, float], ...]
+
+    @property
+    def fold_shares(self) -> FloatArray:
+        """(folds,) share of the judged users that each fold's models judge."""
+        sizes = np.array([judged.sum() for judged in self.splits], dtype=np.float64)
+        return np.asarray(sizes / sizes.sum())
 
 
 def evaluate_prepared(
@@ -53,18 +66,28 @@ def evaluate_prepared(
     the mean over the folds' policies.
     """
     names = _distinct_names(policies)
-    steps = settings.folds + 1 + (world is not None)
+    fits = len(_splits(prepared, settings))
+    steps = fits + 2 + settings.refit_boot + (world is not None)
     crossfitted = cross_fit(prepared, policies, settings, lambda done: progress("cross-fitting", done, steps))
-    progress("bootstrap", settings.folds, steps)
-    estimates = estimate_all(prepared, crossfitted.observed, settings)
+    observed, days = crossfitted.observed, prepared.days.last_days
+    progress("bootstrap", fits, steps)
+    estimates = estimate_all(prepared, observed, settings)
+    refits = refitted(
+        prepared, policies, settings, lambda done: progress("fitting everything again", fits + 1 + done, steps)
+    )
     truths = None
     if world is not None:
-        progress("true values", settings.folds + 1, steps)
+        progress("true values", steps - 2, steps)
         truths = policy_truths(world, policies, crossfitted, settings, truth_users)
+    progress("diagnostics", steps - 1, steps)
+    summary = summary_table(names, estimates, len(observed.user_key), truths, prepared.refusal)
+    causes = hidden_cause(observed, estimates.weights, names, seed=settings.seed, n_boot=settings.n_boot)
+    overlaps = [own["cap"] for own in estimates.overlap]
+    found = flags(prepared, crossfitted.fitted, crossfitted.splits, crossfitted.carried)
+    exploration = _exploration(prepared, crossfitted, names, summary)
     progress("done", steps, steps)
-    observed, days = crossfitted.observed, prepared.days.last_days
     return Result(
-        summary=summary_table(names, estimates, len(observed.user_key), truths, prepared.refusal),
+        summary=summary,
         curves=curve_table(names, estimates, days, len(observed.user_key), truths),
         model_metrics=model_metrics(crossfitted.fitted, crossfitted.train_metrics, observed, settings.imbalance),
         feature_importance=feature_importance(crossfitted.fitted),
@@ -76,12 +99,33 @@ def evaluate_prepared(
                 "expected": observed.expected[0, : len(days)],
             }
         ),
+        intervals=interval_table(names, estimates, refits),
+        flags=found.table,
+        overlap=overlap_table(names, overlaps),
+        sensitivity=causes.bounds,
+        breaking_points=causes.breaking,
+        exploration=exploration,
         weights=dict(zip(names, estimates.weights, strict=True)),
         quality=quality,
         facts=prepared.facts,
-        notes=prepared.notes,
+        notes=(*prepared.notes, *crossfitted.carried.notes),
         settings=settings,
     )
+
+
+def _exploration(
+    prepared: Prepared, crossfitted: CrossFitted, names: Sequence[str], summary: pd.DataFrame
+) -> pd.DataFrame:
+    """The exploration plans of the policies that this log cannot answer for."""
+    plans = [pd.DataFrame({"policy": [], "where": [], "sentence": []})]
+    head = summary[(summary["estimator"] == HEADLINE) & (summary["metric"] == PRIMARY)].set_index("policy")
+    for p, name in enumerate(names):
+        if prepared.refusal is not None or head.loc[name, "verdict"] != UNANSWERABLE:
+            continue
+        found = explore(prepared, crossfitted.fitted, crossfitted.splits, crossfitted.carried, p)
+        if found is not None:
+            plans.append(found.plan.assign(policy=name, where=found.where, sentence=found.sentence))
+    return pd.concat(plans, ignore_index=True)
 
 
 def evaluate(
@@ -106,7 +150,10 @@ def evaluate(
                 " policies.REGISTRY['uniform']()."
             )
     log = read_log(triggers, actions, users, own, threads=own.threads)
-    return evaluate_prepared(prepare(log, own), log.quality, policies, own)
+    prepared = prepare(log, own)
+    if own.holdout is not None:
+        prepared = held_out(prepared, own.holdout, own.seed)
+    return evaluate_prepared(prepared, log.quality, policies, own)
 
 
 def cross_fit(
@@ -117,26 +164,62 @@ def cross_fit(
 ) -> CrossFitted:
     """Fit on the other folds' users, observe each fold's users in blocks."""
     evaluation, days = prepared.evaluation, prepared.days
+    carry = carried(evaluation, prepared.cap_modelled, settings)
     margins = Margins.of(evaluation.contacts())
-    fold = fold_of(evaluation.user_key, settings.seed, settings.folds)
-    block = evaluation.user_start[:-1] // ROWS_AT_ONCE
+    block = evaluation.user_start[:-1] // (ROWS_AT_ONCE // carry.logging.size)
     fitted, observed, train = [], [], []
-    for f in range(settings.folds):
+    splits = _splits(prepared, settings)
+    for f, judged in enumerate(splits):
         progress(f)
-        if not (fold == f).any() or (fold == f).all():
-            raise InputError(f"{evaluation.n_users} users are too few for {settings.folds} folds; use fewer --folds.")
-        models = fit(prepared.timeline, fold != f, policies, settings, settings.seed + f, prepared.cap_modelled)
-        train.append(train_metrics(prepared.timeline.users(fold != f).contacts(), models))
+        models = fit(prepared.timeline, ~judged, policies, settings, settings.seed + f, prepared.cap_modelled, carry)
+        train.append(train_metrics(prepared.timeline.users(~judged).contacts(), models))
         observed += [
-            observe(evaluation.users((fold == f) & (block == b)), models, days, margins, prepared.cap_modelled)
-            for b in np.unique(block[fold == f])
+            observe(evaluation.users(judged & (block == b)), models, days, margins, prepared.cap_modelled, carry)
+            for b in np.unique(block[judged])
         ]
         fitted.append(models)
-    sizes = tuple(int((fold == f).sum()) for f in range(settings.folds))
-    return CrossFitted(Observed.join(observed), tuple(fitted), sizes, tuple(train))
+    return CrossFitted(Observed.join(observed), carry, tuple(fitted), tuple(splits), tuple(train))
 
 
-def estimate_all(prepared: Prepared, observed: Observed, settings: Settings) -> Estimates:
+def _splits(prepared: Prepared, settings: Settings) -> list[BoolArray]:
+    """Users (n_users,) to judge on, for each set of models; the models learn from the others."""
+    if not prepared.judged.all():
+        return [prepared.judged]
+    fold = fold_of(prepared.evaluation.user_key, settings.seed, settings.folds)
+    splits = [fold == f for f in range(settings.folds)]
+    if any(not judged.any() or judged.all() for judged in splits):
+        n_users = prepared.evaluation.n_users
+        raise InputError(f"{n_users} users are too few for {settings.folds} folds; use fewer --folds.")
+    return splits
+
+
+def refitted(
+    prepared: Prepared, policies: Sequence[Policy], settings: Settings, progress: Callable[[int], None] = lambda _: None
+) -> FloatArray:
+    """Replicates (refit_boot, p + 1) of `interests_per_user` under the headline estimator, the current strategy last.
+
+    Each draws users with replacement (Poisson counts) and fits every model and policy again, so that their spread
+    contains the error of the models, which the ordinary bootstrap takes as given.
+    """
+    replicates = []
+    key = prepared.evaluation.user_key
+    for r in range(settings.refit_boot):
+        progress(r)
+        counts = bootstrap_counts(key, settings.seed + 1, r, r + 1)[0].astype(np.int64)
+        users = np.repeat(np.arange(len(key)), counts)
+        drawn = replace(
+            prepared,
+            timeline=prepared.timeline.drawn(users),
+            evaluation=prepared.evaluation.drawn(users),
+            judged=prepared.judged[users],
+        )
+        estimates = estimate_all(drawn, cross_fit(drawn, policies, settings).observed, settings, n_boot=0)
+        headline = estimates.value[:, NAMES.index(HEADLINE), METRICS.index(PRIMARY)]
+        replicates.append([*headline, estimates.current[METRICS.index(PRIMARY)]])
+    return np.array(replicates, dtype=np.float64).reshape(-1, len(policies) + 1)
+
+
+def estimate_all(prepared: Prepared, observed: Observed, settings: Settings, n_boot: int | None = None) -> Estimates:
     """Every estimate, from the observed blocks."""
     return estimate(
         observed,
@@ -144,7 +227,7 @@ def estimate_all(prepared: Prepared, observed: Observed, settings: Settings) -> 
         interest_value=settings.value,
         contact_cost=settings.cost,
         seed=settings.seed,
-        n_boot=settings.n_boot,
+        n_boot=settings.n_boot if n_boot is None else n_boot,
     )
 
 
@@ -163,7 +246,7 @@ def policy_truths(
 
     Of a policy that learns: the mean over its folds' versions, weighted by the users that each was evaluated on.
     """
-    share = np.array(crossfitted.fold_sizes) / sum(crossfitted.fold_sizes)
+    share = crossfitted.fold_shares
     truths = {CURRENT: true_value(world, world.logging, settings.value, settings.cost, n_users)}
     for i, policy in enumerate(policies):
         versions = [f.policies[i] for f in crossfitted.fitted] if hasattr(policy, "fit") else [policy]

@@ -41,7 +41,38 @@ def bootstrap_counts(key: KeyArray, seed: int, first: int, last: int) -> FloatAr
     """How often each user is drawn in bootstrap replicates `first` to `last - 1`, shape (last − first, n).
 
     Poisson(1) counts, independent across users: the Poisson bootstrap (Hanley and MacGibbon 2006; Chamandy et al.
-    2012), which needs neither the number of users nor their order.
+    2012), which needs neither the number of users nor their order. They are where `uniforms` fall among the cumulative
+    probabilities.
     """
-    steps = poisson.cdf(np.arange(20), 1.0)
-    return np.searchsorted(steps, uniforms(key, seed, first + 1, last + 1), side="right").astype(np.float64)
+    return np.asarray(_poisson_counts(key, np.uint64(seed), first + 1, last + 1, _STEPS, _COUNT_OF_CELL))
+
+
+# Counts are told from whole numbers, not from uniforms: a uniform is m · 2⁻⁵³, and m · 2⁻⁵³ ≥ p where m ≥ ⌈p · 2⁵³⌉.
+_STEPS = np.ceil(poisson.cdf(np.arange(20), 1.0) * 2.0**53).astype(np.uint64)
+# The upper 12 of the 53 bits name a cell, which nearly always tells the count; −1 where a step lies inside.
+_CELLS = np.arange(2**12, dtype=np.uint64) << np.uint64(41)
+_AT_START, _AT_END = (np.searchsorted(_STEPS, _CELLS + np.uint64(inside), side="right") for inside in (0, 2**41 - 1))
+_COUNT_OF_CELL = np.where(_AT_START == _AT_END, _AT_START, -1)
+
+
+@numba.njit(cache=True, nogil=True)
+def _poisson_counts(
+    key: KeyArray, seed: np.uint64, first: int, last: int, steps: KeyArray, count_of_cell: IntArray
+) -> FloatArray:
+    """`uniforms` and their place among the steps, in one pass."""
+    out = np.empty((last - first, len(key)))
+    golden = np.uint64(0x9E3779B97F4A7C15)
+    own = np.empty_like(key)
+    for i in range(len(key)):
+        own[i] = _mix(key[i] + golden)
+    for draw in range(first, last):
+        salt = _mix(seed + golden * np.uint64(draw + 1))
+        for i in range(len(key)):
+            number = _mix(own[i] ^ salt) >> np.uint64(11)
+            count = count_of_cell[number >> np.uint64(41)]
+            if count < 0:
+                count = 0
+                while count < len(steps) and number >= steps[count]:
+                    count += 1
+            out[draw - first, i] = count
+    return out

@@ -10,29 +10,15 @@ from typing import Self
 
 import numpy as np
 
+from engagex_sim.block import Block, Recursion, at_logged_states, sums_by_day
 from engagex_sim.columns import BoolArray, FloatArray, IntArray, KeyArray, sums_by
 from engagex_sim.crossfit import Fitted
 from engagex_sim.days import Days
+from engagex_sim.dependence import Carried
 from engagex_sim.margins import MAX_LEVELS, Margins
-from engagex_sim.occupancy import contact_probabilities, free_after_contact
-from engagex_sim.ope.weights import cumulative, ratio
-from engagex_sim.policy import Policy, exogenous_probabilities
+from engagex_sim.policy_states import with_no_contact
+from engagex_sim.policy_terms import PolicyTerms, policy_terms
 from engagex_sim.timeline import Timeline
-
-
-@dataclass(frozen=True)
-class PolicyTerms:
-    """One target policy on a block: c logged contacts, p pairs of interests, u users, d days of the evaluation."""
-
-    contact_probability: FloatArray  # (c,) q^π of the logged contact
-    one_step: FloatArray  # (c,) one-step weight
-    cumulative: FloatArray  # (c,) cumulative weight
-    pair_probability: FloatArray  # (p,) q^π(second | contact at first)
-    model: FloatArray  # (u, d) Σ_t Σ_k q^π q̂ by day
-    expected: FloatArray  # (u,) Σ_t Σ_k q^π
-    one_step_model: FloatArray  # (u,) Σ_t Σ_k π q̂ at the logged states
-    one_step_contacts: FloatArray  # (u,) Σ_t Σ_k π at the logged states
-    one_step_rest: FloatArray  # (u,) one-step weights summed over decisions without contact
 
 
 @dataclass(frozen=True)
@@ -49,7 +35,7 @@ class Observed:
     predicted: FloatArray  # (c,) q̂ of the logged contact
     logging: FloatArray  # (c,) q^b of the logged contact, before recalibration; 0 where nothing explains the contact
     propensity_logged: BoolArray  # (c,)
-    levels: IntArray  # (c, f) the level of each margin that the contact lies in: day, kind, and the features
+    levels: IntArray  # (c, f) the level of each margin that the contact lies in: day, features, kind, state
     expected: FloatArray  # (f, levels) Σ q^b over all decision points, by level
     first: IntArray  # (p,) earlier contact of each pair of interests of one user
     second: IntArray  # (p,) later one
@@ -77,37 +63,53 @@ class Observed:
         return cls(**joined, expected=np.sum([b.expected for b in blocks], axis=0), policies=policies)
 
 
-def observe(evaluation: Timeline, fitted: Fitted, days: Days, margins: Margins, cap_modelled: bool) -> Observed:
+def observe(
+    evaluation: Timeline, fitted: Fitted, days: Days, margins: Margins, cap_modelled: bool, carry: Carried
+) -> Observed:
     """Reduce one block of users, whose models and policies were fitted on other users.
 
-    Raises `InputError` for a policy that answers wrongly or reads its own history.
+    Raises `InputError` for a policy that answers wrongly.
     """
     t = evaluation
     user, day = t.user_of_row, days.of(t.time)
     contact = np.flatnonzero(t.action > 0)
     taken = t.action[contact] - 1
     free = t.free_context()
-    predicted = fitted.reward_model.predict(free)
-    hazard = _with_logged_propensity(fitted.logging.action_probabilities(free), t)
-    blocked = t.blocked_for_logging if cap_modelled else np.zeros(len(t), dtype=np.bool_)
-    logging = contact_probabilities(t, hazard[:, 1:], blocked) if cap_modelled else hazard[:, 1:]
+    state = carry.weights.of(t.time, t.logged)
+    predicted = fitted.interest_by_state(free)
+    own = carry.logging.of(t.time, t.logged)
+    hazard = _with_logged_propensity(fitted.logging.when_free(free), t, own)
+    first, second = _pairs(user[contact], t.reward[contact])
+    recursion = Recursion(carry.logging, carry.weights, cap_modelled, t.unexplained(cap_modelled), predicted)
+    logging = recursion.run(t, hazard)
     # A contact that broke a cap which the log otherwise keeps is no doing of the policy that is modelled.
     explained = ~t.breaks_cap[contact] if cap_modelled else np.ones(len(contact), dtype=np.bool_)
-    first, second = _pairs(user[contact], t.reward[contact])
-    levels = [day, *margins.levels(t.columns).values()]
-    size = max(days.count, len(t.kinds), MAX_LEVELS)
-    by_level = [sums_by(level, logging.sum(axis=1), size) for level in levels]
-    by_kind = sums_by(np.arange(len(t.kinds)), logging.sum(axis=0), size)
-    one_step_logging = hazard if not cap_modelled else _at_logged_states(hazard, t)
-    with_history = _logging_with_history(fitted, t, cap_modelled)
-    terms = tuple(
-        _policy_terms(policy, t, days, day, contact, predicted, one_step_logging, with_history, first, second)
-        for policy in fitted.policies
+    block = Block(
+        timeline=t,
+        fitted=fitted,
+        days=days,
+        day=day,
+        carry=carry,
+        contact=contact,
+        taken=taken,
+        state=state,
+        predicted=predicted,
+        logging=logging,
+        one_step_logging=at_logged_states(with_no_contact(hazard[np.arange(len(t)), own]), t, cap_modelled),
+        with_history=_logging_with_history(fitted, t, cap_modelled),
+        first=contact[first],
+        second=contact[second],
     )
+    levels = [day, *margins.levels(t.columns).values()]
+    size = max(days.count, len(t.kinds), MAX_LEVELS, carry.weights.size)
+    everything = logging.sum(axis=(1, 2))
+    expected = [sums_by(level, everything, size) for level in levels]
+    expected.append(sums_by(np.arange(len(t.kinds)), logging.sum(axis=(0, 1)), size))
+    expected.append(sums_by(np.arange(carry.weights.size), logging.sum(axis=(0, 2)), size))
     return Observed(
         user_key=t.user_key,
         decisions=np.diff(t.user_start),
-        current=_by_day(
+        current=sums_by_day(
             np.concatenate([user, t.other_user]),
             np.concatenate([day, days.of(t.other_time)]),
             np.concatenate([t.reward, t.other_reward]),
@@ -117,86 +119,38 @@ def observe(evaluation: Timeline, fitted: Fitted, days: Days, margins: Margins, 
         user=user[contact],
         day=day[contact],
         reward=t.reward[contact],
-        predicted=predicted[contact, taken],
-        logging=np.where(explained, logging[contact, taken], 0.0),
+        predicted=block.of_contacts(predicted),
+        logging=np.where(explained, block.of_contacts(logging), 0.0),
         propensity_logged=np.isfinite(t.propensity[contact]),
-        levels=np.column_stack([*(level[contact] for level in levels), taken]),
-        expected=np.stack([*by_level, by_kind]),
+        levels=np.column_stack([*(level[contact] for level in levels), taken, state[contact]]),
+        expected=np.stack(expected),
         first=first,
         second=second,
-        pair_logging=(
-            np.where(explained[second], _given_first(t, hazard, blocked, contact, first, second), 0.0)
-            if cap_modelled
-            else logging[contact[second], taken[second]]
-        ),
-        policies=terms,
+        pair_logging=np.where(explained[second], recursion.pairs(block, hazard), 0.0),
+        policies=tuple(policy_terms(policy, block) for policy in fitted.policies),
     )
 
 
-def _policy_terms(
-    policy: Policy,
-    t: Timeline,
-    days: Days,
-    day: IntArray,
-    contact: IntArray,
-    predicted: FloatArray,
-    logging: FloatArray,
-    with_history: FloatArray,
-    first: IntArray,
-    second: IntArray,
-) -> PolicyTerms:
-    user, taken = t.user_of_row, t.action[contact] - 1
-    when_free = exogenous_probabilities(policy, t.free_context())
-    blocked = t.blocked_at_start
-    occupied = contact_probabilities(t, when_free[:, 1:], blocked)
-    here = _at_logged_states(when_free, t)
-    of_action = here[np.arange(len(t)), t.action]
-    one_step = ratio(of_action, logging[np.arange(len(t)), t.action])
-    of_logging = with_history[np.arange(len(t)), t.action]
-    history_ratio = ratio(of_action, of_logging)
-    history_ratio[of_logging == 0] = 1.0  # the history goes on after a contact that the modelled policy never makes
-    return PolicyTerms(
-        contact_probability=occupied[contact, taken],
-        one_step=one_step[contact],
-        cumulative=np.where(of_action > 0, cumulative(t.user_start, history_ratio), 0.0)[contact],
-        pair_probability=_given_first(t, when_free, blocked, contact, first, second),
-        model=_by_day(user, day, (occupied * predicted).sum(axis=1), (t.n_users, days.count)),
-        expected=sums_by(user, occupied.sum(axis=1), t.n_users),
-        one_step_model=sums_by(user, (here[:, 1:] * predicted).sum(axis=1), t.n_users),
-        one_step_contacts=sums_by(user, here[:, 1:].sum(axis=1), t.n_users),
-        one_step_rest=sums_by(user, np.where(t.action == 0, one_step, 0.0), t.n_users),
-    )
-
-
-def _with_logged_propensity(hazard: FloatArray, t: Timeline) -> FloatArray:
-    """The modelled hazard (n, K + 1), with the logged propensity at the contacts that have one; rows still sum to 1."""
+def _with_logged_propensity(hazard: FloatArray, t: Timeline, state: IntArray) -> FloatArray:
+    """The modelled hazard (n, S, K), with the logged propensity at the contacts that have one."""
     known = np.flatnonzero((t.action > 0) & np.isfinite(t.propensity))
+    if len(known) == 0:
+        return hazard
     hazard = hazard.copy()
-    rest = 1.0 - hazard[known, t.action[known]]
+    own = 0 if hazard.shape[1] == 1 else state[known]
+    here, taken = hazard[known, own], t.action[known] - 1
+    rest = 1.0 - here[np.arange(len(known)), taken]
     scale = np.divide(1.0 - t.propensity[known], rest, out=np.zeros(len(known)), where=rest > 0)
-    hazard[known] *= scale[:, None]
-    hazard[known, t.action[known]] = t.propensity[known]
+    here *= scale[:, None]
+    here[np.arange(len(known)), taken] = t.propensity[known]
+    hazard[known, own] = here
     return hazard
 
 
 def _logging_with_history(fitted: Fitted, t: Timeline, cap_modelled: bool) -> FloatArray:
     """b(a | x, logged history), shape (n, K + 1)."""
-    context = t.free_context()
-    answer = _with_logged_propensity(fitted.logging_with_history.action_probabilities(context), t)
-    return _at_logged_states(answer, t) if cap_modelled else answer
-
-
-def _at_logged_states(when_free: FloatArray, t: Timeline) -> FloatArray:
-    """Probabilities (n, K + 1) where the logged contacts have left the user: no contact where the cap forbids one."""
-    here = when_free.copy()
-    blocked = ~t.free if t.contact_is_a_choice else np.zeros(len(t), dtype=np.bool_)
-    here[blocked] = 0.0
-    here[blocked, 0] = 1.0
-    return here
-
-
-def _by_day(user: IntArray, day: IntArray, amount: FloatArray, shape: tuple[int, int]) -> FloatArray:
-    return sums_by(user * shape[1] + day, amount, shape[0] * shape[1]).reshape(shape)
+    hazard = _with_logged_propensity(fitted.logging_with_history.when_free(t.free_context()), t, t.action)
+    return at_logged_states(with_no_contact(hazard[:, 0]), t, cap_modelled)
 
 
 def _pairs(user: IntArray, reward: FloatArray) -> tuple[IntArray, IntArray]:
@@ -207,13 +161,3 @@ def _pairs(user: IntArray, reward: FloatArray) -> tuple[IntArray, IntArray]:
     first = np.repeat(np.arange(len(liked)), later)
     offset = np.arange(len(first)) - np.repeat(np.cumsum(later) - later, later)
     return liked[first], liked[first + 1 + offset]
-
-
-def _given_first(
-    t: Timeline, when_free: FloatArray, blocked: BoolArray, contact: IntArray, first: IntArray, second: IntArray
-) -> FloatArray:
-    """q(second | contact at first), shape (p,), for pairs of logged contacts of one user."""
-    early, late = contact[first], contact[second]
-    end = t.user_start[1:][t.user_of_row[early]]
-    free = free_after_contact(end, t.time, when_free[:, 1:].sum(axis=1), blocked, t.cap.seconds, early, late)
-    return np.asarray(free * when_free[late, t.action[late]])

@@ -1,14 +1,13 @@
 """What a policy is given (Context) and what it must answer (the Policy protocol)."""
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
 from engagex_sim.columns import AnyArray, BoolArray, Column, FloatArray, IntArray
 from engagex_sim.errors import InputError
 
-STATE_AT_START = "_days_since_contact_before_start"  # for the model of a logging policy that the cap does not bind
 HISTORY_FEATURES = ("days_since_contact", "contacts_so_far", "interests_so_far")
 
 
@@ -27,12 +26,14 @@ class Context:
         kinds: Sequence[str],
         exogenous: Mapping[str, Column],
         history: Mapping[str, FloatArray],
+        memo: dict[str, Any] | None = None,
     ) -> None:
         self.mask = mask
         self.kinds = tuple(kinds)
         self.history_read: set[str] = set()
         self._exogenous = exogenous
         self._history = history
+        self.memo = {} if memo is None else memo  # what was computed from the exogenous features of these rows before
 
     def __len__(self) -> int:
         return len(self.mask)
@@ -109,21 +110,6 @@ def checked_probabilities(policy: Policy, context: Context) -> FloatArray:
     worst = int(np.abs(sums - 1).argmax())
     if abs(sums[worst] - 1) > 1e-6:
         raise InputError(f"Policy {name} answered with a row that sums to {sums[worst]:.6g} instead of 1.")
-    return answer
-
-
-def exogenous_probabilities(policy: Policy, context: Context) -> FloatArray:
-    """The checked answer of a policy that reads exogenous features only.
-
-    Raises `InputError` where it reads history, which depends on the contacts that the policy itself would make.
-    """
-    answer = checked_probabilities(policy, context)
-    if context.history_read:
-        read = " and ".join(sorted(context.history_read))
-        raise InputError(
-            f"Policy {policy_name(policy)} reads {read}, which its own contacts would change; only policies that read"
-            f" exogenous features ({', '.join(context.exogenous)}) can be evaluated."
-        )
     return answer
 
 

@@ -1,18 +1,20 @@
 """A log made ready for evaluation, and what can be said about it before any training."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Any
 
 import numpy as np
 
 from engagex_sim.cap import DAY, Cap
-from engagex_sim.columns import sums_by
+from engagex_sim.columns import BoolArray, sums_by
 from engagex_sim.crossfit import cap_is_kept
 from engagex_sim.days import Days
 from engagex_sim.decision_points import decisions_of
 from engagex_sim.decisions import Decisions
 from engagex_sim.errors import InputError
+from engagex_sim.hashing import uniforms
 from engagex_sim.log import Log
 from engagex_sim.ope.intervals import smallest_lift
 from engagex_sim.result import Facts
@@ -30,6 +32,7 @@ class Prepared:
 
     timeline: Timeline  # burn-in included
     evaluation: Timeline  # the rows on which policies are compared
+    judged: BoolArray  # (n_users,) users on whom they are compared; all of them unless some are held out
     days: Days
     cap_modelled: bool  # False: the log breaks the cap, so the logging policy is modelled without it
     refusal: str | None  # why no policy that contacts anybody can be judged on this log under this cap
@@ -59,38 +62,76 @@ def prepare_decisions(
     """Likewise from decision points. Raises `InputError` where the evaluation period holds no contact."""
     timeline = Timeline.of(decisions, Cap(settings.cap_days))
     cap_modelled = cap_is_kept(timeline)
-    if not cap_modelled:
-        timeline = timeline.with_state_at_start()
     evaluation = timeline.evaluation()
-    contact = evaluation.action > 0
-    if not contact.any():
+    if not (evaluation.action > 0).any():
         raise InputError(
             "No contact falls into the evaluation period, so nothing can be said about any policy; lower"
             " --burn-in-days, or say --start free if nobody had been contacted before the log begins."
         )
-    who = np.concatenate([evaluation.user_of_row, evaluation.other_user])
-    liked = np.concatenate([evaluation.reward, evaluation.other_reward])
-    interests = sums_by(who, liked, evaluation.n_users)
-    facts = Facts(
-        n_users=evaluation.n_users,
-        n_decisions=len(evaluation),
-        n_contacts=int(contact.sum()) + len(evaluation.other_time),
-        n_interests=int(interests.sum()),
-        smallest_lift=smallest_lift(interests),
+    first_day = int(evaluation.evaluation_start.min()) // DAY * DAY
+    days = Days(first_day, -(-(decisions.log_end - first_day) // DAY))
+    return Prepared(
+        timeline=timeline,
+        evaluation=evaluation,
+        judged=np.ones(evaluation.n_users, dtype=np.bool_),
+        days=days,
+        cap_modelled=cap_modelled,
+        refusal=_refusal(timeline),
+        notes=(*notes, *_notes(timeline, evaluation, cap_modelled)),
+        facts=_facts(evaluation, decisions, cap_modelled, world),
+    )
+
+
+def held_out(prepared: Prepared, share: float, seed: int) -> Prepared:
+    """The same log with `share` of its users to judge policies on; the others are there to learn from.
+
+    Raises `InputError` where no judged user was contacted in the evaluation period.
+    """
+    judged = uniforms(prepared.evaluation.user_key, seed)[0] < share
+    users = prepared.evaluation.users(judged)
+    if not (users.action > 0).any():
+        raise InputError(
+            f"With --holdout {share:g} no held-out user was contacted in the evaluation period; hold out more."
+        )
+    note = (
+        f"Policies and models learn from {int((~judged).sum()):,} users and are judged on the {users.n_users:,} others:"
+        " the values are those of the very policies that were trained, and `current` is the mean of the held-out users."
+    )
+    return replace(
+        prepared,
+        judged=judged,
+        notes=(note, *prepared.notes),
+        facts=replace(prepared.facts, **_counts(users)),
+    )
+
+
+def _facts(evaluation: Timeline, decisions: Decisions, cap_modelled: bool, world: World | None) -> Facts:
+    contact = evaluation.action > 0
+    return Facts(
+        **_counts(evaluation),
         log_start=_moment(decisions.log_start),
         log_end=_moment(decisions.log_end),
         evaluation_start=_moment(int(evaluation.evaluation_start.min())),
-        cap_days=timeline.cap.days,
+        cap_days=evaluation.cap.days,
         kinds=evaluation.kinds,
         contact_is_a_choice=evaluation.contact_is_a_choice,
         propensity_logged=bool(np.isfinite(evaluation.propensity[contact]).all()),
         cap_modelled=cap_modelled,
         world=None if world is None else world.name,
     )
-    first_day = int(evaluation.evaluation_start.min()) // DAY * DAY
-    days = Days(first_day, -(-(decisions.log_end - first_day) // DAY))
-    own_notes = _notes(timeline, evaluation, cap_modelled)
-    return Prepared(timeline, evaluation, days, cap_modelled, _refusal(timeline), (*notes, *own_notes), facts)
+
+
+def _counts(evaluation: Timeline) -> dict[str, Any]:
+    who = np.concatenate([evaluation.user_of_row, evaluation.other_user])
+    liked = np.concatenate([evaluation.reward, evaluation.other_reward])
+    interests = sums_by(who, liked, evaluation.n_users)
+    return {
+        "n_users": evaluation.n_users,
+        "n_decisions": len(evaluation),
+        "n_contacts": int((evaluation.action > 0).sum()) + len(evaluation.other_time),
+        "n_interests": int(interests.sum()),
+        "smallest_lift": smallest_lift(interests),
+    }
 
 
 def _refusal(timeline: Timeline) -> str | None:
@@ -99,7 +140,7 @@ def _refusal(timeline: Timeline) -> str | None:
     if not timeline.contact_is_a_choice or len(gaps) < MIN_GAPS:
         return None
     usual = float(np.quantile(gaps, RARE_GAPS))
-    if timeline.cap.days >= 0.9 * usual:
+    if timeline.cap.days >= 0.9 * usual or usual < 1:
         return None
     return (
         f"the log hardly ever contacts a user again within {usual:.3g} days, so it does not show what contacts"

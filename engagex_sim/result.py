@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 CURRENT = "current"
 ON_POLICY = "on_policy"
 HEADLINE = "dr_cap"
+ROLL_OUT = "dm_rollout"  # model-based: never the headline
 PRIMARY = "interests_per_user"
 
 SUMMARY_COLUMNS = (
@@ -34,6 +35,7 @@ SUMMARY_COLUMNS = (
     "lift_percent_high",
     "ess",
     "max_weight_share",
+    "shrinkage",
     "n_users",
     "verdict",
     "reason",
@@ -70,6 +72,12 @@ class Result:
     feature_importance: pd.DataFrame  # model, feature, importance (gain as a share, mean over folds)
     reliability: pd.DataFrame  # model, predicted, observed, n: held-out, by bins of predicted probability
     calibration: pd.DataFrame  # day, contacts, expected: the logging policy's contacts per day and the model's
+    intervals: pd.DataFrame  # policy, estimator, method, value_low, … lift_high, reason: other ways to an interval
+    flags: pd.DataFrame  # flag, statistic, df, p_value, flagged, sentence: one joint test per assumption
+    overlap: pd.DataFrame  # policy, ess, max_weight_share, effective_positives, …: how far the log speaks about each
+    sensitivity: pd.DataFrame  # policy, strength, value_low, … lift_high: what a hidden cause leaves possible
+    breaking_points: pd.DataFrame  # policy, breaking_point, reason, sentence: the cause that explains the whole lift
+    exploration: pd.DataFrame  # policy, where, sentence, a row per rate: what would make refused policies answerable
     weights: Mapping[str, FloatArray]  # policy → importance weights at the logged contacts (headline estimator)
     quality: DataQuality
     facts: Facts

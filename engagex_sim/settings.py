@@ -42,11 +42,13 @@ class Settings(LogSettings):
     """A whole evaluation."""
 
     folds: int = Field(default=5, ge=2, le=50)
+    holdout: float | None = Field(default=None, gt=0, lt=1)  # share of users to judge on; the others train, no folds
     value: float = Field(default=5.0, ge=0)  # what an interested user earns
     cost: float = Field(default=1.0, ge=0)  # what a contact costs
     imbalance: Imbalance = "none"
     grid: Grid = "small"
     n_boot: int = Field(default=1000, ge=50, le=100_000)
+    refit_boot: int = Field(default=0, ge=0, le=10_000)  # bootstrap replicates that fit all models and policies again
     seed: int = Field(default=0, ge=0, lt=2**63)
     threads: int = Field(default=1, ge=1, le=1024)
 

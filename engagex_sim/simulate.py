@@ -34,18 +34,39 @@ def simulate(
     whether or not the policy reads history: every row has its own pair of uniforms.
     """
     action_draw, reward_draw = rng.random(len(timeline)), rng.random(len(timeline))
+    return simulate_with(timeline, policy, reward_probabilities, action_draw, reward_draw)
+
+
+def simulate_with(
+    timeline: Timeline,
+    policy: Policy,
+    reward_probabilities: RewardProbabilities,
+    action_draw: FloatArray,
+    reward_draw: FloatArray,
+) -> Simulation:
+    """`simulate` with each row's uniforms given, (n,) for its action and (n,) for its reward."""
     context = timeline.free_context()
     probabilities = checked_probabilities(policy, context)
-    chances = np.asarray(reward_probabilities(context), dtype=np.float64)
     if context.history_read:
         return _by_rank(timeline, policy, reward_probabilities, action_draw, reward_draw)
-    wanted = draw_actions(probabilities, action_draw)
-    action = _contacts_allowed(
-        timeline.user_start, timeline.time, wanted, timeline.initial.last_contact, timeline.cap.seconds
-    )
-    chance = _chance_of(action, chances)
-    reward = ((reward_draw < chance) & (action > 0)).astype(np.float64)
+    action = contacts_drawn(timeline, probabilities, action_draw)
+    made = np.flatnonzero(action)
+    before = simulated_history(timeline, action, np.zeros(len(timeline)))
+    chances = timeline.context(made, history=before.take(made), free=np.ones(len(made), dtype=np.bool_))
+    chance, reward = np.zeros(len(timeline)), np.zeros(len(timeline))
+    chance[made] = _chance_of(action[made], np.asarray(reward_probabilities(chances), dtype=np.float64))
+    if "interests_so_far" in chances.history_read:  # which the interests before it decide
+        return _by_rank(timeline, policy, reward_probabilities, action_draw, reward_draw)
+    reward[made] = reward_draw[made] < chance[made]
     return Simulation(action, reward, chance, simulated_history(timeline, action, reward))
+
+
+def contacts_drawn(timeline: Timeline, when_free: FloatArray, action_draw: FloatArray) -> IntArray:
+    """Actions (n,) of a policy that reads exogenous features only, from its probabilities (n, K + 1) when free."""
+    wanted = draw_actions(when_free, action_draw)
+    last = timeline.initial.last_contact
+    drawn: IntArray = _contacts_allowed(timeline.user_start, timeline.time, wanted, last, timeline.cap.seconds)
+    return drawn
 
 
 def simulated_history(timeline: Timeline, action: IntArray, reward: FloatArray) -> History:

@@ -2,15 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Self
+from functools import cached_property
+from typing import Any, Self
 
 import numpy as np
 
-from engagex_sim.cap import DAY, NEVER, Cap, action_mask
+from engagex_sim.cap import DAY, Cap, action_mask
 from engagex_sim.columns import AnyArray, BoolArray, Column, FloatArray, IntArray, KeyArray, TextArray
 from engagex_sim.decisions import Decisions, starts
 from engagex_sim.features import History, exogenous_features, history_features, replay
-from engagex_sim.policy import STATE_AT_START, Context
+from engagex_sim.policy import Context
 
 
 @dataclass(frozen=True)
@@ -104,34 +105,17 @@ class Timeline:
         since = (self.time - self.logged.last_contact)[(self.action > 0) & (self.logged.contacts > 0)]
         return since / DAY
 
-    @property
-    def blocked_at_start(self) -> BoolArray:
-        """(n,) where a contact before the evaluation's start still forbids one, under any policy."""
-        return ~self.cap.allows(self.time, self.initial.last_contact[self.user_of_row])
+    def unexplained(self, cap_modelled: bool) -> IntArray:
+        """(n,) time of the user's last contact that no policy at these decision points explains; `NEVER` if none.
 
-    @property
-    def blocked_for_logging(self) -> BoolArray:
-        """(n,) where the log could not contact because of contacts that its policy, kept to the cap, does not explain.
-
-        These are contacts before the evaluation's start, and those of its period that belong to no decision point or
-        broke the cap.
+        Contacts of the evaluation period that belong to no decision point; and where the logging policy is modelled
+        with the cap, those that broke it.
         """
         others = starts(np.bincount(self.other_user, minlength=self.n_users)), self.other_time, self.other_reward
-        unexplained = np.where(self.breaks_cap, self.action, 0), self.reward
-        start = self.initial
-        last, _, _ = replay(
-            self.user_start, self.time, *unexplained, *others, start.last_contact, start.contacts, start.interests
-        )
-        return ~self.cap.allows(self.time, last)
-
-    def with_state_at_start(self) -> Self:
-        """With one more column, for the model of the logging policy alone: days since the contact before the start.
-
-        Where the recursion does not carry the cap for the logging policy, this tells who could be contacted at first.
-        """
-        last = self.initial.last_contact[self.user_of_row]
-        days = np.where(last == NEVER, np.inf, (self.time - last) / DAY)
-        return replace(self, columns={**self.columns, STATE_AT_START: Column(days)})
+        broken = np.where(self.breaks_cap & cap_modelled, self.action, 0), self.reward
+        nobody = History.none(self.n_users)
+        before = nobody.last_contact, nobody.contacts, nobody.interests
+        return History(*replay(self.user_start, self.time, *broken, *others, *before)).last_contact
 
     def evaluation(self) -> Self:
         """Only the rows on which policies are compared, and the other contacts of that period."""
@@ -179,6 +163,28 @@ class Timeline:
             other_reward=self.other_reward[others],
         )
 
+    def drawn(self, users: IntArray) -> Self:
+        """The users at positions `users` (m,), in that order and as often as they stand there."""
+        rows, counts = _ranges(self.user_start, users)
+        others, other_counts = _ranges(starts(np.bincount(self.other_user, minlength=self.n_users)), users)
+        return replace(
+            self,
+            user_start=starts(counts),
+            user_key=self.user_key[users],
+            user_id=self.user_id[users],
+            evaluation_start=self.evaluation_start[users],
+            initial=self.initial.take(users),
+            time=self.time[rows],
+            action=self.action[rows],
+            reward=self.reward[rows],
+            propensity=self.propensity[rows],
+            logged=self.logged.take(rows),
+            columns={name: column.take(rows) for name, column in self.columns.items()},
+            other_user=np.repeat(np.arange(len(users)), other_counts),
+            other_time=self.other_time[others],
+            other_reward=self.other_reward[others],
+        )
+
     def context(
         self, rows: AnyArray | slice = slice(None), *, history: History | None = None, free: BoolArray | None = None
     ) -> Context:
@@ -199,4 +205,22 @@ class Timeline:
 
     def free_context(self) -> Context:
         """Every row as if the user were free there: what the contact probabilities start from."""
-        return self.context(free=np.ones(len(self), dtype=np.bool_))
+        return Context(
+            action_mask(np.ones(len(self), dtype=np.bool_), len(self.kinds), self.contact_is_a_choice),
+            self.kinds,
+            self.columns,
+            history_features(self.time, self.logged),
+            self._memo,
+        )
+
+    @cached_property
+    def _memo(self) -> dict[str, Any]:
+        """Shared by the free contexts, which several models and policies are asked about in turn."""
+        return {}
+
+
+def _ranges(start: IntArray, users: IntArray) -> tuple[IntArray, IntArray]:
+    """The rows of `users` one after another, and how many each has, where those of user i are start[i]:start[i + 1]."""
+    counts = np.diff(start)[users]
+    first = np.repeat(start[:-1][users] - starts(counts)[:-1], counts)
+    return np.arange(counts.sum()) + first, counts

@@ -33,11 +33,11 @@ class Training:
 
     def contacts_per_user(self, policy: Policy) -> float:
         """Expected contacts per user of a policy that reads exogenous features only, through the recursion."""
-        return self.contacts_of(checked_probabilities(policy, self.timeline.free_context()))
+        return self.contacts_of(checked_probabilities(policy, self.timeline.free_context())[:, 1:].sum(axis=1))
 
-    def contacts_of(self, probabilities: FloatArray) -> float:
-        """Likewise from the probabilities (n, K + 1) at every decision point of `timeline`, as if free there."""
-        q = contact_probabilities(self.timeline, probabilities[:, 1:], self.timeline.blocked_at_start)
+    def contacts_of(self, contact: FloatArray) -> float:
+        """Likewise from the probability (n,) of a contact of any kind at every decision point, as if free there."""
+        q = contact_probabilities(self.timeline, contact[:, None, None])
         return float(q.sum()) / self.timeline.n_users
 
 

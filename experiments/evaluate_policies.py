@@ -3,21 +3,25 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from engagex_sim.errors import InputError
 from engagex_sim.evaluation import evaluate_prepared
 from engagex_sim.log import Log, read_log
-from engagex_sim.policy import Policy, exogenous_probabilities, policy_name
-from engagex_sim.preparation import Prepared, prepare
+from engagex_sim.policy import Policy, policy_name
+from engagex_sim.policy_states import policy_by_state
+from engagex_sim.preparation import Prepared, held_out, prepare
 from engagex_sim.report.answers import answers
 from engagex_sim.report.files import write_result
-from engagex_sim.report.sentences import economics_sentences, headline_sentence, next_step_sentence, policy_sentences
+from engagex_sim.report.sentences import economics_sentences, headline_sentence, policy_sentences
 from engagex_sim.settings import Settings
-from engagex_sim.worlds import WORLDS, World, frames
+from engagex_sim.states import NO_STATE
+from engagex_sim.worlds import WORLDS, World, tables
 from experiments.inputs import Files, Options, files_from, output_directory, settings_from
 from experiments.plugins import load_policies
 from experiments.registry import EVALUATIONS, Evaluation
 from experiments.terminal import Terminal, result_table
-from experiments.wording import plan
+from experiments.wording import cautions, next_step, plan, reads_results
 from policies import Never
 
 TRIAL_ROWS = 1_000
@@ -40,13 +44,16 @@ def evaluate_policies(name: str, options: Options, command: str) -> None:
         source = _from_files(files, settings) if files else _from_world(options, experiment, settings)
         progress("computing features")
         prepared = prepare(source.log, settings, source.world)
+        if settings.holdout is not None:
+            prepared = held_out(prepared, settings.holdout, settings.seed)
     if options["policies"] is None and not prepared.facts.contact_is_a_choice:
         policies = [policy for policy in policies if not isinstance(policy, Never)]  # nobody can be left alone
     names = [policy_name(policy) for policy in policies]
     terminal.say(plan(source.name, names, source.log.quality, prepared.facts, settings))
     for note in prepared.notes:
         terminal.say(note)
-    _try_out(policies, prepared)
+    for policy in _try_out(policies, prepared):
+        terminal.say(reads_results(policy))
     world = source.world if source.world and _truth_is_known(source.world, settings) else None
     if world is not source.world:
         terminal.say("True values are not shown: they are known for the world's own cap and decision points only.")
@@ -56,10 +63,10 @@ def evaluate_policies(name: str, options: Options, command: str) -> None:
         progress("writing the report")
         write_result(result, directory, command)
     terminal.show(result_table(answers(result)))
-    terminal.say(headline_sentence(result))
-    for sentence in [*policy_sentences(result), next_step_sentence(result), *economics_sentences(result)]:
-        if sentence:
-            terminal.say(sentence)
+    for sentence in [headline_sentence(result), *cautions(result), *policy_sentences(result)]:
+        terminal.say(sentence)
+    for sentence in [*next_step(result), *economics_sentences(result)]:
+        terminal.say(sentence)
     terminal.say(f"Report: {directory / 'report.html'}", on_one_line=True)
 
 
@@ -80,8 +87,8 @@ def _from_files(files: Files, settings: Settings) -> Source:
 def _from_world(options: Options, experiment: Evaluation, settings: Settings) -> Source:
     world = WORLDS[experiment.world]
     n_users = experiment.small.n_users if options["small"] else experiment.n_users
-    triggers, actions = frames(world, n_users, settings.seed)
-    log = read_log(triggers, actions, None, settings, threads=settings.threads)
+    made = tables(world, n_users, settings.seed)
+    log = read_log(made.triggers, made.actions, made.users, settings, threads=settings.threads)
     return Source(log, f"the synthetic world {world.name} ({world.summary})", world)
 
 
@@ -111,8 +118,11 @@ def _truth_is_known(world: World, settings: Settings) -> bool:
     )
 
 
-def _try_out(policies: Sequence[Policy], prepared: Prepared) -> None:
-    """Ask the policies that need no training about a few rows, so that a fault shows in seconds."""
-    for policy in policies:
-        if not hasattr(policy, "fit"):
-            exogenous_probabilities(policy, prepared.evaluation.context(slice(0, TRIAL_ROWS)))
+def _try_out(policies: Sequence[Policy], prepared: Prepared) -> list[str]:
+    """Ask the policies that need no training about a few rows, so that a fault shows in seconds.
+
+    Returns the names of those that read the results of their own contacts.
+    """
+    first = prepared.evaluation.rows(np.arange(len(prepared.evaluation)) < TRIAL_ROWS)
+    trials = [policy for policy in policies if not hasattr(policy, "fit")]
+    return [policy_name(policy) for policy in trials if policy_by_state(policy, first, NO_STATE)[1] is None]

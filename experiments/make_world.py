@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from engagex_sim.errors import InputError
+from engagex_sim.hidden_cause import HELD, implied_odds_ratio
 from engagex_sim.report.formats import counted
 from engagex_sim.result import CURRENT
 from engagex_sim.whole import written_whole
-from engagex_sim.worlds import WORLDS, World, frames, true_value
+from engagex_sim.worlds import WORLDS, Confounded, Tables, World, tables, true_value
 from engagex_sim.worlds.world import CHUNK
 from experiments.inputs import output_directory
 from experiments.registry import WORLD_USERS
@@ -27,7 +27,10 @@ SMALLEST_POPULATION, LARGEST_POPULATION = 20_000, 100_000  # users on whom the t
 def write_world(
     name: str, n_users: int | None, n_triggers: int | None, out: Path | None, seed: int, quiet: bool
 ) -> None:
-    """Write `triggers.csv`, `actions.csv` and `truth.json`, all or nothing, and say where they are."""
+    """Write `triggers.csv`, `actions.csv`, `users.csv` where users have attributes, and `truth.json`.
+
+    All or nothing; says where they are.
+    """
     if name not in WORLDS:
         raise InputError(f"There is no world {name!r}; there are: {', '.join(WORLDS)}.")
     if n_users is not None and n_triggers is not None:
@@ -51,15 +54,16 @@ def write_world(
 
 def _users_for(world: World, n_triggers: int) -> int:
     """How many users make about `n_triggers` triggers."""
-    triggers, _ = frames(world, PROBE, 0)
-    return max(1, round(n_triggers * PROBE / len(triggers)))
+    return max(1, round(n_triggers * PROBE / len(tables(world, PROBE, 0).triggers)))
 
 
 def _write_log(world: World, n_users: int, seed: int, folder: Path, progress: Progress) -> dict[str, int]:
-    """Write both files, chunk by chunk, and count their rows."""
-    rows = {"triggers": 0, "actions": 0}
-    for done, triggers, actions in _chunks(world, n_users, seed):
-        for file, table in (("triggers", triggers), ("actions", actions)):
+    """Write the files, chunk by chunk, and count their rows."""
+    rows = {"triggers": 0, "actions": 0, "users": 0}
+    for done, log in _chunks(world, n_users, seed):
+        for file, table in (("triggers", log.triggers), ("actions", log.actions), ("users", log.users)):
+            if table is None:
+                continue
             first = rows[file] == 0
             table.to_csv(folder / f"{file}.csv", mode="w" if first else "a", header=first, index=False)
             rows[file] += len(table)
@@ -67,13 +71,13 @@ def _write_log(world: World, n_users: int, seed: int, folder: Path, progress: Pr
     return rows
 
 
-def _chunks(world: World, n_users: int, seed: int) -> Iterator[tuple[int, pd.DataFrame, pd.DataFrame]]:
+def _chunks(world: World, n_users: int, seed: int) -> Iterator[tuple[int, Tables]]:
     """Users done so far and the next tables; the first chunk is the world that an experiment makes from `seed`."""
     seeds = [seed, *np.random.SeedSequence(seed).generate_state(math.ceil(n_users / CHUNK) - 1, np.uint64)]
     for i, chunk_seed in enumerate(seeds):
         first = i * CHUNK
         size = min(CHUNK, n_users - first)
-        yield (first + size, *frames(world, size, int(chunk_seed)))
+        yield first + size, tables(world, size, int(chunk_seed))
 
 
 def _truth(world: World, n_users: int, seed: int, progress: Progress) -> dict[str, Any]:
@@ -96,8 +100,16 @@ def _truth(world: World, n_users: int, seed: int, progress: Progress) -> dict[st
         "days_before_the_log": world.days_before,
         "evaluation": "from the end of the burn-in (one cap length) to the log's end, per user of a fresh population",
         "population": truths[CURRENT].n_users,
+        "hidden_cause": _hidden_cause(world),
         "policies": {name: _defined(truth.metrics) for name, truth in truths.items()},
     }
+
+
+def _hidden_cause(world: World) -> dict[str, float] | None:
+    """How strong the unobserved common cause of contact and interest is, where there is one."""
+    if not isinstance(world, Confounded):
+        return None
+    return {"strength": world.strength, "implied_odds_ratio": implied_odds_ratio(world), "held_for_share": HELD}
 
 
 def _defined(metrics: Mapping[str, float]) -> dict[str, float | None]:

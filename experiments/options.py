@@ -85,6 +85,15 @@ Folds = Annotated[
         rich_help_panel=_STUDY,
     ),
 ]
+Holdout = Annotated[
+    float | None,
+    typer.Option(
+        metavar="SHARE",
+        help="Instead of folds: learn once, evaluate on this share of the users; for a policy to be shipped as it is.",
+        show_default="off",
+        rich_help_panel=_STUDY,
+    ),
+]
 Value = Annotated[float, typer.Option(metavar="X", help="What an interest earns.", rich_help_panel=_STUDY)]
 Cost = Annotated[float, typer.Option(metavar="X", help="What a contact costs.", rich_help_panel=_STUDY)]
 Imbalance = Annotated[
@@ -102,6 +111,15 @@ Grid = Annotated[
 NBoot = Annotated[
     int | None,
     typer.Option(metavar="N", help="Bootstrap replicates.", show_default="1000", rich_help_panel=_STUDY),
+]
+RefitBoot = Annotated[
+    int,
+    typer.Option(
+        metavar="N",
+        help="Replicates in which models and policies are fitted again; each takes as long as a run. 20 or more.",
+        show_default="0: none",
+        rich_help_panel=_STUDY,
+    ),
 ]
 OutOfRun = Annotated[
     Path | None,

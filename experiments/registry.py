@@ -4,7 +4,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 POLICIES = ("never", "first_chance", "uniform", "random_matched", "xgb_greedy", "xgb_profit")  # the built-in ones
-WORLDS = ("visits", "null")
+WORLDS = (
+    "visits",
+    "null",
+    "sends",
+    "fatigue",
+    "confounded",
+    "frailty",
+    "drift",
+    "deterministic",
+    "bursty",
+    "reactive",
+    "capless",
+)
 WORLD_USERS = 20_000  # of a synthetic world, where no number is given
 
 
@@ -42,6 +54,7 @@ TOOLS: Mapping[str, str] = {
     "check": "Data quality of a log, and the smallest lift that it could show; no training, seconds.",
     "make_world": "Write triggers.csv, actions.csv and truth.json of a synthetic world.",
     "estimator_study": "Are the answers right? Bias, RMSE and coverage of every estimator in worlds of known truth.",
+    "estimator_benchmark": "How long do seven estimators and their bootstrap take, beside a gather per replicate?",
     "new_policy": "Write a ten-line policy of your own and its contract test.",
 }
 

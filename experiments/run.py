@@ -51,11 +51,13 @@ def evaluate(
     allow_orphans: opt.AllowOrphans = 0.05,
     policies: opt.Policies = None,
     folds: opt.Folds = None,
+    holdout: opt.Holdout = None,
     value: opt.Value = 5.0,
     cost: opt.Cost = 1.0,
     imbalance: opt.Imbalance = "none",
     grid: opt.Grid = "small",
     n_boot: opt.NBoot = None,
+    refit_boot: opt.RefitBoot = 0,
     out: opt.OutOfRun = None,
     seed: opt.Seed = 0,
     threads: opt.Threads = opt.cores(),  # noqa: B008 — asked once
@@ -118,11 +120,23 @@ def make_world(
 
 @app.command("estimator_study", help=SUMMARIES["estimator_study"])
 def estimator_study(
-    worlds: Annotated[str, typer.Option(metavar="NAME,...", help="Which worlds.")] = ",".join(WORLDS),
-    seeds: Annotated[int, typer.Option(metavar="N", help="Logs per world.")] = 200,
-    n_users: Annotated[int, typer.Option(metavar="N", help="Users per log.")] = WORLD_USERS,
+    cells: Annotated[
+        str | None, typer.Option(metavar="NAME,...", help="Which parts of the study.", show_default="all")
+    ] = None,
+    replications: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="At most so many logs in each.", show_default="as planned")
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Must not exist.", show_default="runs/estimator_study-<time>")
+    ] = None,
+    resume: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Instead: continue the study that is in this directory.")
+    ] = None,
+    max_minutes: Annotated[
+        float | None, typer.Option(metavar="M", min=0, help="Begin nothing new after so long; see --resume.")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(metavar="N", min=0, help="The same seed gives the same tables.", show_default="0")
     ] = None,
     threads: opt.Threads = opt.cores(),  # noqa: B008 — asked once
     small: opt.SmallVariant = False,
@@ -130,7 +144,31 @@ def estimator_study(
 ) -> None:
     from experiments.estimator_study import run_study
 
-    run_study(worlds.split(","), 2 if small else seeds, 1_000 if small else n_users, out, threads, quiet)
+    run_study(
+        None if cells is None else cells.split(","),
+        replications,
+        small,
+        seed,
+        out,
+        resume,
+        threads,
+        max_minutes,
+        quiet,
+    )
+
+
+@app.command("estimator_benchmark", help=SUMMARIES["estimator_benchmark"])
+def estimator_benchmark(
+    n_users: Annotated[int, typer.Option(metavar="N", min=10, help="How many users.")] = 100_000,
+    decisions: Annotated[int, typer.Option(metavar="N", min=1, help="Decision points per user.")] = 10,
+    n_boot: Annotated[int, typer.Option(metavar="N", min=1, help="Bootstrap replicates.")] = 1_000,
+    gathered: Annotated[int, typer.Option(metavar="N", min=1, help="Replicates by gathering; the rest is scaled.")] = 5,
+    seed: Annotated[int, typer.Option(metavar="N", min=0, help="The same seed gives the same numbers.")] = 0,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Also write benchmark.csv; must not exist.")] = None,
+) -> None:
+    from experiments.estimator_benchmark import run_benchmark
+
+    run_benchmark(n_users, decisions, n_boot, gathered, seed, out)
 
 
 @app.command("new_policy", help=SUMMARIES["new_policy"])

@@ -1,11 +1,13 @@
-"""The sentences with which a run begins: what the log is, what will be done, what it could show."""
+"""The sentences with which a run begins: what the log is, what will be done, what it could show; and ends."""
 
 from collections.abc import Sequence
 
+from engagex_sim.exploration import chosen
 from engagex_sim.log import DataQuality
+from engagex_sim.report.cautions import raised_flags
 from engagex_sim.report.formats import counted, listing
-from engagex_sim.report.sentences import power_clause
-from engagex_sim.result import Facts
+from engagex_sim.report.sentences import next_step_sentence, power_clause
+from engagex_sim.result import Facts, Result
 from engagex_sim.settings import Settings
 
 
@@ -13,9 +15,52 @@ def plan(source: str, policies: Sequence[str], quality: DataQuality, facts: Fact
     """One paragraph: the question, the size of the log, how it is evaluated and the smallest lift it could show."""
     return (
         f"Comparing {listing(policies)} with the current strategy on {source}: {rows(quality)};"
-        f" {period(facts)}. Models and policies learn from {settings.folds - 1} of {settings.folds} groups of users and"
-        f" are evaluated on the one left out, in turn; {settings.n_boot:,} bootstrap replicates. {power(facts)}"
+        f" {period(facts)}. {_learning(settings)}; {settings.n_boot:,} bootstrap replicates. {_refits(settings)}"
+        f"{power(facts)}"
     )
+
+
+def _learning(settings: Settings) -> str:
+    """Who is learned from, and on whom policies are evaluated."""
+    if settings.holdout is not None:
+        return (
+            f"Models and policies learn once, from {100 * (1 - settings.holdout):.3g} % of the users, and are evaluated"
+            f" on the other {100 * settings.holdout:.3g} %"
+        )
+    return (
+        f"Models and policies learn from {settings.folds - 1} of {settings.folds} groups of users and are evaluated on"
+        " the one left out, in turn"
+    )
+
+
+def _refits(settings: Settings) -> str:
+    """What --refit-boot adds to the run, if it is asked for."""
+    if settings.refit_boot == 0:
+        return ""
+    again = counted(settings.refit_boot, "more time", "more times")
+    return f"All of it is fitted {again}, on resampled users, which takes about {settings.refit_boot} times as long. "
+
+
+def reads_results(policy: str) -> str:
+    """What can be said about a policy whose contacts depend on the results of its earlier ones."""
+    return (
+        f"{policy} reads the results of its own contacts, which this log holds for other contacts only: there will be"
+        " no verdict, but the answer of cumulative weights (dr_traj) and one of simulated histories (dm_rollout), which"
+        " is only as good as the reward model."
+    )
+
+
+def cautions(result: Result) -> list[str]:
+    """What the tests found against the answers."""
+    return [f"Caution: {sentence}" for sentence in raised_flags(result)]
+
+
+def next_step(result: Result) -> list[str]:
+    """What to do where the log cannot answer; nothing where it does."""
+    sentence, plans = next_step_sentence(result), result.exploration
+    if sentence and any(chosen(plans[plans["policy"] == policy]) is not None for policy in plans["policy"].unique()):
+        sentence += " Which random contacts would be enough, and how many, stands in report.html and exploration.csv."
+    return [sentence] if sentence else []
 
 
 def rows(quality: DataQuality) -> str:

@@ -26,9 +26,9 @@ class RandomMatched:
         timeline = training.timeline
         n_kinds = len(timeline.kinds)
         self.kind_shares_ = np.bincount(timeline.action, minlength=n_kinds + 1)[1:].astype(np.float64)
-        mask = timeline.free_context().mask
+        choice = timeline.free_context().mask[:, 0]
         self.contact_probability_ = matching_probability(
-            lambda p: training.contacts_of(spread(np.full(len(mask), p), self.kind_shares_, mask)),
+            lambda p: training.contacts_of(np.where(choice, p, 1.0)),
             training.current_contacts_per_user,
         )
         return self

@@ -38,10 +38,11 @@ class XgbGreedy:
         """Take over the reward model and find the threshold."""
         context = training.timeline.free_context()
         self.reward_model_ = training.reward_model
-        scores, kinds = best_kind(self.reward_model_.predict(context), context.mask)
+        scores, _ = best_kind(self.reward_model_.predict(context), context.mask)
+        choice = context.mask[:, 0]
         self.threshold_, self.tie_probability_ = matching_threshold(
             scores,
-            lambda contact: training.contacts_of(spread(contact, kinds, context.mask)),
+            lambda contact: training.contacts_of(np.where(choice, contact, 1.0)),
             training.current_contacts_per_user,
         )
         return self

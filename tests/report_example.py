@@ -6,17 +6,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from report_example_tables import breaking_points, exploration, flags, intervals, overlap, sensitivity
 
+from engagex_sim.estimate import NAMES
 from engagex_sim.log import DataQuality, FileQuality
 from engagex_sim.ope.verdict import BETTER, NO_DIFFERENCE, UNANSWERABLE, WORSE
-from engagex_sim.result import SUMMARY_COLUMNS, Facts, Result
+from engagex_sim.result import ROLL_OUT, SUMMARY_COLUMNS, Facts, Result
 from engagex_sim.settings import Settings
 
-ESTIMATORS = (
-    *(f"{name}_step" for name in ("ips", "snips", "dm", "dr", "sndr")),
-    *(f"{name}_traj" for name in ("ips", "snips", "dr", "sndr")),
-    *(f"{name}_cap" for name in ("ips", "snips", "dm", "dr", "sndr")),
-)
 CURRENT_VALUE = 0.0251
 CURRENT_CONTACTS = 0.85
 
@@ -33,6 +30,7 @@ class Story:
     ess: float = 4000.0
     largest: float = 0.004
     reason: str = ""
+    reads_results: bool = False  # of its own contacts: no contact probabilities, but a roll-out
 
 
 STORIES = {
@@ -52,6 +50,14 @@ STORIES = {
     "xgb_greedy": Story(0.121, 0.987, 0.034, BETTER, step_bias=0.7, ess=1730.0, largest=0.012),
     "xgb_profit": Story(-0.958, 0.0041, 0.011, WORSE, ess=83.0, largest=0.09),
 }
+READER = Story(
+    -0.2,
+    0.9,
+    0.05,
+    UNANSWERABLE,
+    reason="the policy reads the results of its own contacts, so how often it contacts cannot be computed",
+    reads_results=True,
+)
 
 
 def example_result(
@@ -60,7 +66,7 @@ def example_result(
     kinds: tuple[str, ...] = ("banner",),
     propensity_logged: bool = False,
 ) -> Result:
-    """Six policies and the current strategy, fourteen estimators, five metrics, seventeen days."""
+    """Six policies and the current strategy, every estimator, five metrics, seventeen days; no flag is raised."""
     stories = STORIES if stories is None else stories
     rng = np.random.default_rng(5)
     summary = pd.DataFrame(
@@ -71,6 +77,9 @@ def example_result(
     if not world:
         summary = summary.drop(columns="truth")
         curves = curves.drop(columns="truth")
+    changes = {
+        name: (np.nan, np.nan, np.nan) if s.reads_results else _ends(s, CURRENT_VALUE) for name, s in stories.items()
+    }
     return Result(
         summary=summary,
         curves=curves,
@@ -78,6 +87,12 @@ def example_result(
         feature_importance=_importance(),
         reliability=_reliability(),
         calibration=_calibration(rng),
+        intervals=intervals(changes),
+        flags=flags(),
+        overlap=overlap({name: story.ess for name, story in stories.items()}),
+        sensitivity=sensitivity(changes),
+        breaking_points=breaking_points(changes),
+        exploration=exploration([n for n, s in stories.items() if s.verdict == UNANSWERABLE and not s.reads_results]),
         weights={name: _weights(name, rng) for name in stories if name != "never"},
         quality=_quality(),
         facts=Facts(
@@ -99,6 +114,11 @@ def example_result(
         notes=("Each user starts in the state that the log shows after 14 days of burn-in.",),
         settings=Settings(),
     )
+
+
+def _ends(story: Story, current: float) -> tuple[float, float, float]:
+    """The lift in interests per user, and a 95 % interval for it alone."""
+    return tuple(current * (story.lift + z * story.error) for z in (0.0, -1.96, 1.96))
 
 
 def _current_rows() -> list[dict[str, Any]]:
@@ -133,9 +153,9 @@ def _current_rows() -> list[dict[str, Any]]:
 def _rows(policy: str, story: Story, rng: np.random.Generator) -> list[dict[str, Any]]:
     rows = []
     current = {row["metric"]: row["value"] for row in _current_rows()}
-    for estimator in ESTIMATORS:
+    for estimator in (*NAMES, *([ROLL_OUT] if story.reads_results else [])):
         family = estimator.rsplit("_", 1)[1]
-        spread = {"step": 1.0, "traj": 2.5, "cap": 1.0}[family] * story.error
+        spread = {"traj": 2.5}.get(family, 1.0) * story.error
         change = story.lift + (story.step_bias if family == "step" else 0) + 0.5 * spread * rng.standard_normal()
         if estimator == "dr_cap":
             change, spread = story.lift, story.error
@@ -148,8 +168,11 @@ def _rows(policy: str, story: Story, rng: np.random.Generator) -> list[dict[str,
                 value = 5 * current["interests_per_user"] * (1 + change) - CURRENT_CONTACTS * story.contacts
             volume = metric == "contacts_per_user"
             undefined = metric == "interests_per_contact" and story.contacts == 0
+            undefined |= story.reads_results and family == "cap"
             if metric == "interests_per_contact" and not undefined:
                 value = now * (1 + change) / story.contacts
+            judged = not undefined or story.reads_results
+            bounded = has_interval and not undefined
             error = 0.0 if policy == "never" else spread * abs(now)
             lift = value - now
             rows.append(
@@ -158,19 +181,19 @@ def _rows(policy: str, story: Story, rng: np.random.Generator) -> list[dict[str,
                     "estimator": estimator,
                     "metric": metric,
                     "value": np.nan if undefined else value,
-                    "ci_low": value - 1.96 * error if has_interval and not undefined else np.nan,
-                    "ci_high": value + 1.96 * error if has_interval and not undefined else np.nan,
+                    "ci_low": value - 1.96 * error if bounded else np.nan,
+                    "ci_high": value + 1.96 * error if bounded else np.nan,
                     "lift": np.nan if undefined else lift,
-                    "lift_low": lift - 2.5 * error if has_interval and not undefined else np.nan,
-                    "lift_high": lift + 2.5 * error if has_interval and not undefined else np.nan,
+                    "lift_low": lift - 2.5 * error if bounded else np.nan,
+                    "lift_high": lift + 2.5 * error if bounded else np.nan,
                     "lift_percent": np.nan if undefined else 100 * lift / abs(now),
-                    "lift_percent_low": 100 * (lift - 2.5 * error) / abs(now) if has_interval else np.nan,
-                    "lift_percent_high": 100 * (lift + 2.5 * error) / abs(now) if has_interval else np.nan,
+                    "lift_percent_low": 100 * (lift - 2.5 * error) / abs(now) if bounded else np.nan,
+                    "lift_percent_high": 100 * (lift + 2.5 * error) / abs(now) if bounded else np.nan,
                     "ess": np.nan if policy == "never" else story.ess,
                     "max_weight_share": np.nan if policy == "never" else story.largest,
                     "n_users": 20_000,
-                    "verdict": None if undefined or estimator != "dr_cap" or volume else story.verdict,
-                    "reason": "without contacts there is no share of them" if undefined else story.reason or None,
+                    "verdict": None if not judged or estimator != "dr_cap" or volume else story.verdict,
+                    "reason": (story.reason or None) if judged else "without contacts there is no share of them",
                     "truth": np.nan if undefined else value * (1 + 0.4 * story.error),
                 }
             )

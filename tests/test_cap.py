@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from engagex_sim.cap import DAY, NEVER, Cap, action_mask
 from engagex_sim.columns import AnyArray
 from engagex_sim.env import EngageXEnv
-from engagex_sim.occupancy import contact_probabilities, free_probabilities
+from engagex_sim.occupancy import contact_probabilities
 from engagex_sim.policy import Context
 from engagex_sim.simulate import simulate
+from engagex_sim.states import NEVER_SEEN, States
 from engagex_sim.timeline import Timeline
 
 CAPS = st.sampled_from([0.0, 0.5, 7.0, 14.0, 28.0])
@@ -97,16 +98,16 @@ def test_no_sequence_of_actions_breaks_the_cap_in_the_environment(
 
 
 @given(user_times(), CAPS, st.integers(0, 1000))
-def test_contact_probabilities_in_any_window_sum_to_at_most_one(
+def test_contact_probabilities_in_any_window_sum_to_at_most_one_whatever_states_are_carried(
     times: list[list[float]], cap: float, seed: int
 ) -> None:
     timeline = Timeline.of(decisions(times, kinds=("a", "b")), Cap(cap)).evaluation()
     rng = np.random.default_rng(seed)
     hazard = rng.dirichlet(np.ones(3), len(timeline))[:, 1:] * rng.choice([0.0, 0.5, 1.0], (len(timeline), 1))
-    blocked = rng.random(len(timeline)) < 0.1
-    free = free_probabilities(timeline, hazard, blocked)
-    q = contact_probabilities(timeline, hazard, blocked).sum(axis=1)
-    assert ((free >= 0) & (free <= 1)).all()
+    states = States((DAY, 20 * DAY, NEVER_SEEN), counts=2)
+    q = contact_probabilities(timeline, hazard[:, None], states).sum(axis=(1, 2))
+    np.testing.assert_allclose(q, contact_probabilities(timeline, hazard[:, None]).sum(axis=(1, 2)), atol=1e-12)
+    assert ((q >= 0) & (q <= 1)).all()
     for row in range(len(timeline)):
         same_user = timeline.user_of_row == timeline.user_of_row[row]
         gap = timeline.time - timeline.time[row]

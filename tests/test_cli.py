@@ -4,10 +4,14 @@ import inspect
 import json
 import subprocess
 import sys
+import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from report_example import STORIES, example_result
+from report_example_tables import exploration, flags
 
 from engagex_sim.ope.verdict import NO_DIFFERENCE, UNANSWERABLE
 from engagex_sim.report.answers import CONTACTS, Answer, Estimate
@@ -19,6 +23,7 @@ from experiments.registry import EVALUATIONS, POLICIES, SUMMARIES
 from experiments.registry import WORLDS as WORLD_NAMES
 from experiments.run import check, evaluate, main, recorded
 from experiments.terminal import Terminal, result_table
+from experiments.wording import cautions, next_step
 from policies import REGISTRY
 
 LIGHT = ["--folds", "2", "--n-boot", "50", "--grid", "light", "--threads", "1"]
@@ -115,11 +120,13 @@ def test_defaults_that_help_alone_states_are_those_of_the_settings():
         (["compare", "--policies", "never", "--cap-days", "two"], "'--cap-days'"),
         (["compare", "--policies", "never", "--start", "now"], "--start should be 'logged' or 'free', not 'now'."),
         (["compare", "--policies", "never", "--folds", "1"], "--folds should be greater than or equal to 2, not 1."),
+        (["compare", "--policies", "never", "--holdout", "1"], "--holdout should be less than 1, not 1.0."),
+        (["compare", "--policies", "never", "--refit-boot", "-1"], "--refit-boot should be greater than or equal to 0"),
         (["compare", "--policies", "never", "--world", "visits"], "No such option: --world"),
         (["check"], "check needs a log: give --triggers and --actions."),
         (["check", "--triggers", "t.csv", "--actions", "a.csv", "--folds", "2"], "No such option: --folds"),
         (["check", "--triggers", "t.csv", "--actions", "a.csv"], "There is no file t.csv"),
-        (["make_world", "--world", "flat"], "There is no world 'flat'; there are: visits, null."),
+        (["make_world", "--world", "flat"], "There is no world 'flat'; there are: visits, null, sends,"),
         (["make_world", "--n-users", "5", "--n-triggers", "5"], "give one of them"),
         (["make_world", "--n-users", "0"], "--n-users and --n-triggers are at least 1"),
         (["new_policy"], "Missing argument 'NAME'"),
@@ -197,8 +204,53 @@ def test_the_small_embedded_world_shows_the_truth_and_progress(run):
     code, out, err = run("baseline_vs_xgb", "--small", "--policies", "first_chance", "--grid", "light", "--out", "o")
     assert code == 0
     assert "synthetic world visits" in out and "truth" in out
-    assert "cross-fitting (1 of 4)" in err
+    assert "cross-fitting (1 of 5)" in err
     assert pd.read_csv("o/summary.csv")["truth"].notna().any()
+
+
+def test_a_held_out_share_and_refits_are_announced_and_done(run, log):
+    options = [*log, *LIGHT, "--holdout", 0.4, "--refit-boot", 2, "--quiet", "--out", "result"]
+    code, out, err = run("compare", "--policies", "uniform", *options)
+    assert (code, err) == (0, "")
+    first, *_ = out.splitlines()
+    assert "Models and policies learn once, from 60 % of the users, and are evaluated on the other 40 %;" in first
+    assert "All of it is fitted 2 more times, on resampled users, which takes about 2 times as long." in first
+    assert set(pd.read_csv("result/intervals.csv")["method"]) == {"bootstrap", "influence", "bernstein", "refit"}
+    config = tomllib.loads(Path("result/config.toml").read_text(encoding="utf-8"))
+    assert (config["settings"]["holdout"], config["settings"]["refit_boot"]) == (0.4, 2)
+    n_users = pd.read_csv("result/summary.csv")["n_users"]
+    assert n_users.between(0.3 * 800, 0.5 * 800).all()
+
+
+def test_a_policy_that_reads_results_is_explained_before_it_runs_and_gets_no_verdict(run, log):
+    Path("mine.py").write_text(
+        "import numpy as np\n\n\nclass Mine:\n    def action_probabilities(self, context):\n"
+        "        contact = np.where(context['interests_so_far'] > 0, 0.2, 0.05)[:, None]\n"
+        "        wanted = np.hstack([1 - contact, contact]) * context.mask\n"
+        "        return wanted / wanted.sum(axis=1, keepdims=True)\n"
+    )
+    code, out, _ = run("compare", "--policies", "mine.py:Mine", *log, *LIGHT, "--quiet", "--out", "result")
+    assert code == 0
+    assert out.index("mine reads the results of its own contacts") < out.index("95 % CI")
+    assert "mine: cannot be answered from this log, because the policy reads the results" in out
+    assert "weighing whole histories (dr_traj) says" in out and "(dm_rollout) say" in out
+    assert "a longer log" not in out  # would not help
+    summary = pd.read_csv("result/summary.csv")
+    assert summary.loc[summary["estimator"] == "dm_rollout", "verdict"].isna().all()
+
+
+def test_what_speaks_against_an_answer_is_told() -> None:
+    (told,) = cautions(replace(example_result(), flags=flags(["reaction"])))
+    assert told.startswith("Caution: Users come back more or less often after a contact")
+    assert cautions(example_result()) == []
+
+
+def test_the_next_step_points_to_exploration_where_some_would_be_enough() -> None:
+    refused = example_result(stories={"first_chance": STORIES["first_chance"]})
+    assert next_step(refused)[0].endswith("stands in report.html and exploration.csv.")
+    hopeless = next_step(replace(refused, exploration=exploration(["first_chance"], feasible=False)))
+    assert "a longer log" in hopeless[0] and "exploration.csv" not in hopeless[0]
+    assert next_step(example_result(stories={"uniform": STORIES["uniform"]})) == []
 
 
 def test_a_fault_inside_a_plug_in_ends_with_code_2_and_its_own_lines_and_no_files(run, tmp_path, log):

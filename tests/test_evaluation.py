@@ -1,5 +1,6 @@
 """The whole evaluation: on a world, on real logs, and what must not change its answer."""
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ import engagex_sim
 from engagex_sim import InputError, Settings, evaluation
 from engagex_sim.columns import FloatArray
 from engagex_sim.crossfit import fit
+from engagex_sim.dependence import Carried
 from engagex_sim.estimate import NAMES
 from engagex_sim.evaluation import cross_fit, estimate_all, evaluate_prepared
 from engagex_sim.log import read_log
@@ -21,8 +23,9 @@ from engagex_sim.ope.verdict import UNANSWERABLE
 from engagex_sim.policy import Context
 from engagex_sim.preparation import prepare, prepare_decisions
 from engagex_sim.result import SUMMARY_COLUMNS, Result, headline
+from engagex_sim.states import NO_STATE
 from engagex_sim.timeline import Timeline
-from engagex_sim.worlds import WORLDS, frames, logged_decisions, visible
+from engagex_sim.worlds import WORLDS, evaluation_days, frames, logged_decisions, visible
 from policies import REGISTRY
 
 LIGHT = Settings(grid="light", folds=2, n_boot=200)
@@ -43,7 +46,7 @@ def test_the_summary_has_one_row_per_policy_estimator_and_metric(result: Result)
     assert list(result.summary.columns) == [*SUMMARY_COLUMNS, "truth"]
     counts = result.summary.groupby(["policy", "estimator"]).size()
     assert (counts == 5).all()
-    assert len(counts) == 1 + 14 * (len(REGISTRY) + 1)
+    assert len(counts) == 1 + len(NAMES) * (len(REGISTRY) + 1)
     undefined = result.summary["value"].isna()
     assert result.summary.loc[undefined, "reason"].notna().all()
 
@@ -78,18 +81,18 @@ def test_the_curve_ends_at_the_headline_and_never_falls_for_the_log(result: Resu
         assert end == pytest.approx(1000 * headline(result, str(policy))["value"], abs=1e-9)
     current = result.curves[result.curves["policy"] == "current"]
     assert (current["cumulative_interests_per_1000"].diff().dropna() >= 0).all()
-    assert list(current["day"]) == list(range(1, 18))
+    assert list(current["day"]) == list(range(1, evaluation_days(WORLDS["visits"]) + 1))
 
 
 def test_the_logging_policy_itself_shows_no_difference(result: Result) -> None:
     assert headline(result, "logging")["verdict"] == "no difference shown"
-    assert abs(headline(result, "logging")["lift_percent"]) < 5
+    assert abs(headline(result, "logging")["lift_percent"]) < 10
 
 
 def test_one_step_weights_overrate_contacting_at_the_first_chance(result: Result) -> None:
     rows = result.summary[(result.summary["policy"] == "first_chance")]
     rows = rows[rows["metric"] == "interests_per_user"].set_index("estimator")
-    assert rows.loc["ips_step", "value"] > 3 * rows.loc["ips_step", "truth"]
+    assert rows.loc["ips_step", "value"] > 2 * rows.loc["ips_step", "truth"]
     assert rows.loc["ips_step", "value"] > 2 * rows.loc["ips_cap", "value"]
 
 
@@ -133,14 +136,6 @@ def test_the_order_of_the_rows_in_the_files_does_not_matter() -> None:
     pd.testing.assert_frame_equal(once.summary, again.summary)
 
 
-class ReadsHistory:
-    """Refused: what it reads depends on its own contacts."""
-
-    def action_probabilities(self, context: Context) -> FloatArray:
-        contact = np.where(context.mask[:, 1], context["contacts_so_far"] < 1, 0.0)
-        return np.column_stack([1 - contact, contact])
-
-
 class NotSummingToOne:
     name = "half"
 
@@ -151,7 +146,6 @@ class NotSummingToOne:
 @pytest.mark.parametrize(
     ("policies", "words"),
     [
-        ([ReadsHistory()], "reads_history reads contacts_so_far"),
         ([NotSummingToOne()], "half answered with a row that sums to 0.5"),
         ([REGISTRY["never"](), REGISTRY["never"]()], "Two policies are called 'never'"),
     ],
@@ -171,7 +165,11 @@ def test_a_log_that_breaks_the_cap_is_modelled_without_it_and_says_so() -> None:
     result = engagex_sim.evaluate(triggers, actions, [REGISTRY["first_chance"]()], grid="light", folds=2, n_boot=100)
     assert not result.facts.cap_modelled
     assert any("modelled without the cap" in note for note in result.notes)
-    assert headline(result, "first_chance", "contacts_per_user")["value"] < 1.5
+    room = evaluation_days(WORLDS["visits"]) // 14 + 1  # contacts that the cap leaves room for
+    assert headline(result, "first_chance", "contacts_per_user")["value"] <= room
+
+
+NOTHING = Carried(NO_STATE, NO_STATE)
 
 
 class Seldom:
@@ -190,8 +188,8 @@ def test_in_a_log_that_ignores_the_cap_a_history_with_a_breach_weighs_nothing() 
     prepared = prepare_decisions(replace(log, action=action, reward=reward), LIGHT)
     assert not prepared.cap_modelled
     timeline, evaluation = prepared.timeline, prepared.evaluation
-    models = fit(timeline, np.ones(timeline.n_users, dtype=bool), [Seldom()], LIGHT, 0, False)
-    observed = observe(evaluation, models, prepared.days, Margins.of(evaluation.contacts()), False)
+    models = fit(timeline, np.ones(timeline.n_users, dtype=bool), [Seldom()], LIGHT, 0, False, NOTHING)
+    observed = observe(evaluation, models, prepared.days, Margins.of(evaluation.contacts()), False, NOTHING)
     breaches = np.concatenate([[0], np.cumsum(evaluation.breaks_cap)])
     so_far = breaches[1:] - np.repeat(breaches[evaluation.user_start[:-1]], np.diff(evaluation.user_start))
     breached = so_far[evaluation.action > 0] > 0
@@ -221,7 +219,7 @@ def test_a_shorter_cap_than_the_log_ever_tried_cannot_be_answered() -> None:
     result = engagex_sim.evaluate(triggers, actions, policies, cap_days=3, grid="light", folds=2, n_boot=100)
     found = headline(result, "first_chance")
     assert found["verdict"] == UNANSWERABLE
-    assert "within 14 days" in found["reason"]
+    assert re.search(r"within 14(\.\d)? days", found["reason"])
     assert headline(result, "never")["verdict"] == "worse"
 
 

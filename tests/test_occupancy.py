@@ -1,30 +1,56 @@
 """The forward recursion: by hand, and against simulated histories."""
 
 import numpy as np
+import pytest
 from blocks import Hazard, decisions
 
-from engagex_sim.cap import Cap
+from engagex_sim.cap import DAY, Cap
 from engagex_sim.columns import AnyArray, Column
-from engagex_sim.occupancy import contact_probabilities, free_after_contact
+from engagex_sim.occupancy import contact_probabilities, contact_probabilities_after
 from engagex_sim.policy import Context
 from engagex_sim.simulate import simulate
+from engagex_sim.states import NEVER_SEEN, NO_STATE, States
 from engagex_sim.timeline import Timeline
 
 
 def test_golden_recursion() -> None:
     timeline = Timeline.of(decisions([[0, 1, 14, 15]]), Cap(14)).evaluation()
-    hazard = np.array([[0.5], [0.4], [0.2], [1.0]])
-    q = contact_probabilities(timeline, hazard, np.zeros(4, dtype=bool))[:, 0]
+    hazard = np.array([0.5, 0.4, 0.2, 1.0])
+    q = contact_probabilities(timeline, hazard[:, None, None])[:, 0, 0]
     # 0.5; (1 − 0.5)·0.4 = 0.2; at day 14 the first is just outside: (1 − 0.2)·0.2 = 0.16; then 1 − 0.16
     np.testing.assert_allclose(q, [0.5, 0.2, 0.16, 0.84])
+
+
+def test_golden_recursion_over_recency_and_count() -> None:
+    timeline = Timeline.of(decisions([[0, 1, 3]]), Cap(1)).evaluation()
+    states = States((2 * DAY, NEVER_SEEN), counts=3)  # recency below 2 days, longer, never; 0, 1, 2 or more contacts
+    hazard = np.zeros((3, 9, 1))
+    hazard[:, [6, 1, 4, 2, 5], 0] = [0.5, 0.2, 0.4, 0.1, 0.3]
+    q = contact_probabilities(timeline, hazard, states)[:, :, 0]
+    expected = np.zeros((3, 9))
+    expected[0, 6] = 0.5  # never contacted
+    expected[1, 6], expected[1, 1] = 0.5 * 0.5, 0.5 * 0.2  # never; contacted a day ago
+    expected[2, 6] = 0.25 * 0.5
+    expected[2, 4] = (0.4 + 0.25) * 0.4  # one contact: three days ago, or two days ago
+    expected[2, 5] = 0.1 * 0.3  # two contacts, the last two days ago
+    np.testing.assert_allclose(q, expected, atol=1e-15)
 
 
 def test_a_contact_before_the_start_blocks_until_its_window_ends() -> None:
     block = decisions([[0, 5, 14, 15]], [[1, 0, 0, 0]], evaluation_start=1)
     timeline = Timeline.of(block, Cap(14)).evaluation()
-    assert timeline.blocked_at_start.tolist() == [True, False, False]
-    q = contact_probabilities(timeline, np.full((3, 1), 0.5), timeline.blocked_at_start)[:, 0]
+    q = contact_probabilities(timeline, np.full((3, 1, 1), 0.5))[:, 0, 0]
     np.testing.assert_allclose(q, [0, 0.5, 0.25])
+
+
+def test_a_contact_that_no_policy_explains_blocks_and_counts() -> None:
+    timeline = Timeline.of(decisions([[0, 5, 14, 19, 20]], others=[[4.5]]), Cap(14)).evaluation()
+    states = States(counts=3)
+    q = contact_probabilities(
+        timeline, np.full((5, 1, 1), 0.5), states, unexplained=timeline.unexplained(cap_modelled=True)
+    )[:, :, 0]
+    # 0.5 before it; then nobody is free until day 18.5, when everybody has one contact more
+    np.testing.assert_allclose(q, [[0.5, 0, 0], [0, 0, 0], [0, 0, 0], [0, 0.25, 0.25], [0, 0.125, 0.125]])
 
 
 def test_the_recursion_equals_the_frequencies_of_simulated_histories() -> None:
@@ -45,11 +71,62 @@ def test_the_recursion_equals_the_frequencies_of_simulated_histories() -> None:
     run = simulate(timeline, Hazard(), chance, np.random.default_rng(1))
     rows = len(timeline) // copies
     one = timeline.users(np.arange(copies) == 0)
-    q = contact_probabilities(one, hazard[5:], one.blocked_at_start)
+    q = contact_probabilities(one, hazard[5:, None])[:, 0]
     for k in range(3):
         share = (run.action.reshape(copies, rows) == k + 1).mean(axis=0)
         error = np.sqrt(q[:, k] * (1 - q[:, k]) / copies)
         assert (np.abs(share - q[:, k]) <= 4.5 * error + 1e-12).all()
+
+
+class ByState:
+    """Contacts and interests with probabilities that depend on the row and on the whole state."""
+
+    name = "by_state"
+
+    def __init__(self, states: States, table: AnyArray) -> None:
+        self.states, self.table = states, table
+
+    def of(self, context: Context) -> AnyArray:
+        state = self.states.of_features(
+            context["days_since_contact"], context["contacts_so_far"], context["interests_so_far"]
+        )
+        return self.table[context["row"], state]
+
+    def action_probabilities(self, context: Context) -> AnyArray:
+        contact = self.of(context) * context.mask[:, 1:]
+        return np.column_stack([1 - contact.sum(axis=1), contact])
+
+
+@pytest.mark.parametrize("cap", [0, 7])
+def test_the_recursion_over_states_equals_the_frequencies_of_simulated_histories(cap: int) -> None:
+    """Hazard and interest depend on recency, count and past interest; contacts before the start are known."""
+    copies, rng = 20_000, np.random.default_rng(7)
+    times = sorted(float(t) for t in rng.uniform(0, 60, 20))
+    states = States((7 * DAY, 10 * DAY, 20 * DAY, NEVER_SEEN), counts=3, interests=True)
+    hazard, interest = rng.uniform(0.02, 0.4, (20, states.size, 2)), rng.uniform(0.1, 0.9, (20, states.size, 2))
+    rows = np.tile(np.arange(20), copies)
+    actions = [int(i == 2) for i in range(20)]
+    block = decisions(
+        [times] * copies,
+        [actions] * copies,
+        kinds=("a", "b"),
+        evaluation_start=times[4],
+        columns={"row": Column(rows)},
+    )
+    timeline = Timeline.of(block, Cap(cap)).evaluation()
+    run = simulate(timeline, ByState(states, hazard), ByState(states, interest).of, np.random.default_rng(1))
+    one = timeline.users(np.arange(copies) == 0)
+    q = contact_probabilities(one, hazard[4:], states, interest=interest[4:])
+    state = states.of(timeline.time, run.history).reshape(copies, -1)
+    action = run.action.reshape(copies, -1)
+    worst = 0.0
+    for s in range(states.size):
+        for k in range(2):
+            share = ((action == k + 1) & (state == s)).mean(axis=0)
+            error = np.sqrt(q[:, s, k] * (1 - q[:, s, k]) / copies)
+            assert (share[error == 0] == 0).all()
+            worst = max(worst, float((np.abs(share - q[:, s, k])[error > 1e-4] / error[error > 1e-4]).max(initial=0)))
+    assert worst < 5
 
 
 def test_the_recursion_restarted_after_a_contact_equals_the_conditional_frequencies() -> None:
@@ -64,11 +141,12 @@ def test_the_recursion_restarted_after_a_contact_equals_the_conditional_frequenc
 
     made = simulate(timeline, Hazard(), chance, np.random.default_rng(2)).action.reshape(copies, -1) > 0
     one = Timeline.of(decisions([times]), Cap(14)).evaluation()
-    first, second = np.array([1, 1, 1]), np.array([2, 3, 5])
-    free = free_after_contact(np.full(3, 6), one.time, hazard, np.zeros(6, dtype=bool), Cap(14).seconds, first, second)
-    expected = made[made[:, 1]][:, second].mean(axis=0)
-    error = np.sqrt(expected * (1 - expected) / made[:, 1].sum())
-    assert (np.abs(free * hazard[second] - expected) <= 4.5 * error + 1e-12).all()
+    start, rows, q = contact_probabilities_after(one, hazard[:, None, None], NO_STATE, np.array([1, 3]))
+    assert start.tolist() == [0, 4, 6] and rows.tolist() == [2, 3, 4, 5, 4, 5]
+    for first, later in ((1, slice(0, 4)), (3, slice(4, 6))):
+        expected = made[made[:, first]][:, rows[later]].mean(axis=0)
+        error = np.sqrt(expected * (1 - expected) / made[:, first].sum())
+        assert (np.abs(q[later, 0, 0] - expected) <= 4.5 * error + 1e-12).all()
 
 
 def test_a_long_timeline_keeps_the_recursion_exact() -> None:
@@ -77,8 +155,8 @@ def test_a_long_timeline_keeps_the_recursion_exact() -> None:
     rng = np.random.default_rng(0)
     times = np.cumsum(rng.exponential(0.05, n)).tolist()
     timeline = Timeline.of(decisions([times]), Cap(14)).evaluation()
-    hazard = rng.uniform(0, 0.2, (n, 1))
-    q = contact_probabilities(timeline, hazard, np.zeros(n, dtype=bool))[:, 0]
+    hazard = rng.uniform(0, 0.2, n)
+    q = contact_probabilities(timeline, hazard[:, None, None])[:, 0, 0]
     last = timeline.time[-1]
     inside = (last - timeline.time < Cap(14).seconds) & (np.arange(n) < n - 1)
-    np.testing.assert_allclose(q[-1], (1 - q[inside].sum()) * hazard[-1, 0], rtol=1e-9)
+    np.testing.assert_allclose(q[-1], (1 - q[inside].sum()) * hazard[-1], rtol=1e-9)

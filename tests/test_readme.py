@@ -48,11 +48,20 @@ def test_the_commands_run(workplace: Path) -> None:
     assert (workplace / "result" / "report.html").is_file()
 
 
-def test_the_names_of_policies_and_options_exist(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["baseline_vs_xgb", "--help"]) == 0
+def test_the_names_of_options_exist(capsys: pytest.CaptureFixture[str]) -> None:
+    for command in ("baseline_vs_xgb", "make_world", "estimator_study"):
+        assert main([command, "--help"]) == 0
     shown = capsys.readouterr().out
-    for option in set(re.findall(r"--[a-z][a-z-]+", TEXT)) - {"--help", "--world", "--n-users"}:
+    for option in set(re.findall(r"--[a-z][a-z-]+", TEXT)) - {"--help"}:
         assert option in shown, option
+
+
+def test_the_files_that_are_named_are_written(workplace: Path) -> None:
+    assert main(["baseline_vs_xgb", "--small", "--grid", "light", "--quiet", "--out", "run"]) == 0
+    named = set(re.findall(r"`([a-z_]+\.(?:csv|json|toml|html))`", TEXT)) - {"triggers.csv", "actions.csv", "users.csv"}
+    written = {path.name for path in (workplace / "run").iterdir()}
+    assert named <= written
+    assert {name for name in written if not name.endswith(".png")} <= named
 
 
 def test_pictures_and_pages_that_are_linked_exist() -> None:

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
-from report_example import STORIES, Story, example_result
+from report_example import READER, STORIES, Story, example_result
 
 from engagex_sim.ope.verdict import BETTER, UNANSWERABLE
-from engagex_sim.report import diagnostics, figures, lifts, style
+from engagex_sim.report import bounds, diagnostics, figures, lifts, style
 from engagex_sim.report.gallery import draw_pictures, estimators_text
 from engagex_sim.result import Result
 
@@ -21,6 +21,7 @@ FIGURES: tuple[Callable[[Result], Figure], ...] = (
     figures.cumulative_interest_figure,
     lifts.lift_figure,
     lifts.estimators_figure,
+    bounds.hidden_cause_figure,
     diagnostics.weights_figure,
     diagnostics.reliability_figure,
     diagnostics.importance_figure,
@@ -85,6 +86,30 @@ def test_where_every_policy_is_refused_there_is_no_lift_figure_and_no_number_for
     assert pictures["cumulative_interests"].alt.endswith("first_chance cannot be answered from this log")
 
 
+def test_the_figure_of_hidden_causes_shows_answered_policies_and_what_each_withstands() -> None:
+    figure = bounds.hidden_cause_figure(example_result())
+    ax = figure.axes[0]
+    shown = [label.get_text() for label in ax.get_yticklabels()]
+    assert shown == ["uniform", "random_matched", "xgb_greedy", "xgb_profit"]
+    assert "explained from 1.30 on" in texts(figure)
+    assert "not told from 0 anyway" in texts(figure)  # random_matched
+    assert "The gain of uniform withstands hidden causes below strength 1.30" in texts(figure)
+    widths = [bar.get_width() for bar in ax.patches[: len(bounds.SHOWN)]]
+    assert widths == sorted(widths, reverse=True)  # the darkest, without a hidden cause, is drawn last and narrowest
+
+
+def test_where_no_policy_is_answered_there_is_no_figure_of_hidden_causes() -> None:
+    assert "hidden_cause" not in draw_pictures(example_result(stories={"first_chance": STORIES["first_chance"]}))
+    assert "hidden_cause" not in draw_pictures(example_result(stories={"reader": READER}))
+
+
+def test_the_estimators_figure_leaves_the_shrunk_ones_to_the_table() -> None:
+    figure = lifts.estimators_figure(example_result(stories={"reader": READER}))
+    named = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert "dm_rollout" in named and "dr_traj" in named
+    assert not any("clipped" in name or "switch" in name for name in named)
+
+
 def test_agreement_per_day_is_not_told_as_success() -> None:
     pictures = draw_pictures(example_result())
     assert "necessary, not sufficient" in pictures["contacts_per_day"].caption
@@ -124,13 +149,13 @@ def test_figures_without_data_are_left_out() -> None:
         feature_importance=result.feature_importance.iloc[:0],
         calibration=result.calibration.iloc[:0],
     )
-    assert set(draw_pictures(bare)) == {"cumulative_interests", "lift", "estimators"}
+    assert set(draw_pictures(bare)) == {"cumulative_interests", "lift", "estimators", "hidden_cause"}
 
 
 def test_the_text_says_why_one_step_weights_are_not_the_headline() -> None:
     text = estimators_text(example_result())
     assert "a contact blocks the next 14 days" in text
-    assert "Here ips_step says +109 % for uniform, dr_cap +31 %; the truth is +32 %." in text
+    assert "Here ips_step says +113 % for uniform, dr_cap +31 %; the truth is +32 %." in text
 
 
 def test_one_step_weights_are_accused_only_where_an_answered_policy_shows_their_error() -> None:

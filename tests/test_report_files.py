@@ -44,6 +44,12 @@ def test_a_run_holds_every_file(run: Path) -> None:
         "curves.csv",
         "model_metrics.csv",
         "feature_importance.csv",
+        "intervals.csv",
+        "flags.csv",
+        "overlap.csv",
+        "sensitivity.csv",
+        "breaking_points.csv",
+        "exploration.csv",
         "data_quality.json",
         "rejected_rows.csv",
         "config.toml",
@@ -52,6 +58,7 @@ def test_a_run_holds_every_file(run: Path) -> None:
         "lift.png",
         "estimators.png",
         "weights.png",
+        "hidden_cause.png",
         "contacts_per_day.png",
         "reliability.png",
         "feature_importance.png",
@@ -82,6 +89,13 @@ def test_config_repeats_the_run(run: Path) -> None:
     assert config["settings"]["seed"] == 0
     assert config["settings"]["burn_in_days"] == 14.0
     assert {"python", "numpy", "xgboost"} <= set(config["versions"])
+
+
+def test_config_leaves_out_what_is_not_set(run: Path) -> None:
+    """TOML has no null."""
+    settings = tomllib.loads((run / "config.toml").read_text(encoding="utf-8"))["settings"]
+    assert "holdout" not in settings
+    assert settings["refit_boot"] == 0
 
 
 def test_data_quality_adds_up(run: Path) -> None:

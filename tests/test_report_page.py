@@ -6,7 +6,8 @@ from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
-from report_example import STORIES, Story, example_result
+from report_example import READER, STORIES, Story, example_result
+from report_example_tables import exploration, flags
 
 from engagex_sim.ope.verdict import BETTER
 from engagex_sim.report.gallery import Picture
@@ -74,15 +75,91 @@ def test_text_from_data_is_escaped() -> None:
     """A policy, a kind, a reason, a note and a feature that would run as a script if they were taken as HTML."""
     evil = "<script>alert(1)</script>"
     stories = {evil: Story(0.2, 1.0, 0.03, BETTER), "odd": replace(STORIES["first_chance"], reason=evil)}
-    result = replace(example_result(stories=stories, kinds=(evil, "banner")), notes=(evil,))
+    example = example_result(stories=stories, kinds=(evil, "banner"))
+    raised = flags(["drift"]).assign(sentence=evil)
+    planned = exploration(["odd"]).assign(policy=evil, sentence=evil)
+    result = replace(example, notes=(evil,), flags=raised, exploration=planned)
     page = render_report(result, {"lift": replace(PICTURE, caption=evil)}, evil)
     assert "<script" not in page
-    assert page.count("&lt;script&gt;alert(1)&lt;/script&gt;") >= 6
+    assert page.count("&lt;script&gt;alert(1)&lt;/script&gt;") >= 16
 
 
 def test_pictures_have_texts_for_those_who_cannot_see_them() -> None:
     images = [attributes for tag, attributes in outline(page_of(example_result())).tags if tag == "img"]
     assert [image["alt"] for image in images] == ['a "quoted" <alt>']
+
+
+def test_a_raised_flag_stands_at_the_top_and_beside_its_test() -> None:
+    quiet = page_of(example_result())
+    assert "What speaks against these answers" not in quiet
+    assert quiet.count("nothing found") == 3
+    page = page_of(replace(example_result(), flags=flags(["drift"])))
+    text = plain(outline(page).text)
+    assert text.index("What speaks against these answers") < text.index("Strategy Verdict")
+    assert text.count("Interest changes over the period by more than the features explain") == 2
+    assert "&lt;0.0001" in page
+
+
+def test_what_was_not_tested_is_not_told_as_a_finding() -> None:
+    nothing = example_result().flags.assign(statistic=math.nan, df=0, p_value=math.nan, sentence="This was not tested.")
+    text = plain(outline(page_of(replace(example_result(), flags=nothing))).text)
+    assert text.count("not tested—This was not tested.") == 3
+    assert "nothing found" not in text
+
+
+def test_intervals_by_every_method_are_shown_for_answered_policies_alone() -> None:
+    text = plain(outline(page_of(example_result())).text)
+    sure = text.partition("How sure is this")[2].partition("What could be wrong")[0]
+    row = sure.partition("uniform")[2].partition("random_matched")[0]
+    assert row.strip() == "7.786.06 … 9.506.06 … 9.50−9.44 … 25.0"
+    assert "first_chance" not in sure
+    assert "Models fitted again" not in sure  # nothing was
+
+
+def test_an_interval_with_models_fitted_again_has_a_column_of_its_own() -> None:
+    result = example_result()
+    table = result.intervals.replace({"method": {"influence": "refit"}})
+    assert page_of(replace(result, intervals=table)).count("Models fitted again") == 2  # and what it is for
+
+
+def test_of_a_refused_log_no_interval_and_no_hidden_cause_is_shown() -> None:
+    text = plain(outline(page_of(example_result(stories={"first_chance": STORIES["first_chance"]}))).text)
+    assert "No strategy was answered, so there is no interval to rely on." in text
+    assert "If something hidden drove both contact and interest" not in text
+
+
+def test_hidden_causes_are_told_in_words_with_what_they_are_worth() -> None:
+    text = plain(outline(page_of(example_result())).text)
+    hidden = text.partition("If something hidden drove both contact and interest")[2]
+    assert "uniform: a hidden cause that multiplies the odds of a contact by 1.30 for users who are more" in hidden
+    assert "random_matched: its lift cannot be told from 0 even without a hidden cause." in hidden
+    assert "is no independent news" in hidden
+
+
+def test_what_would_make_it_answerable_is_told_for_refused_policies_only() -> None:
+    text = plain(outline(page_of(example_result())).text)
+    plans = text.rpartition("What would make it answerable")[2].partition("What is assumed")[0]
+    assert "To answer for first_chance: contact at random where hour ≥ 18." in plans
+    assert "a little randomness" in plans
+    assert "first_chance± 28 %20 contacts" in plans  # rates at which nothing would be answered are left out
+    answered = page_of(example_result(stories={"uniform": STORIES["uniform"]}))
+    assert "What would make it answerable" not in answered
+
+
+def test_no_randomness_is_recommended_that_would_not_help() -> None:
+    result = replace(example_result(), exploration=exploration(["first_chance"], feasible=False))
+    text = plain(outline(page_of(result)).text)
+    assert "a little randomness" not in text
+    assert "To answer for first_chance" in text  # whatever the plan says
+
+
+def test_a_policy_that_reads_results_gets_other_estimates_and_no_verdict() -> None:
+    page = page_of(example_result(stories={"reader": READER}))
+    text = plain(outline(page).text)
+    assert "cannot be answered from this log, because the policy reads the results of its own contacts" in text
+    assert "Without a verdict: weighing whole histories (dr_traj) says" in text
+    assert "Histories simulated with the reward model (dm_rollout) say" in text
+    assert "a longer log" not in text  # which would not help
 
 
 def test_tables_have_headers_with_a_scope() -> None:
@@ -103,7 +180,7 @@ def test_how_sure_a_refused_policy_is_says_why_it_is_refused() -> None:
     """Its effective sample size alone may look large enough."""
     story = replace(STORIES["first_chance"], ess=1073.0, largest=0.001, reason="the model is off by 60 % there")
     text = plain(outline(page_of(example_result(stories={"first_chance": story}))).text)
-    sure = text.partition("How sure this is")[2].partition("What is assumed")[0]
+    sure = text.partition("Overlap with the current strategy")[2].partition("What is assumed")[0]
     assert "The model is off by 60 % there." in sure
     assert "As informative" not in sure
 
@@ -153,7 +230,7 @@ def test_with_logged_propensities_it_does_not() -> None:
     [
         "The timeline does not react to contacts",
         "No unobserved cause of both contact and interest",
-        "Interest does not depend on earlier contacts",
+        "Interest depends on earlier contacts only where the log shows it",
         "Users are independent",
         "Interest is not incrementality",
     ],

@@ -1,63 +1,219 @@
-"""The study of the estimators: its arithmetic by hand, and that it runs."""
+"""The study of the estimators: its scores by hand, that it runs, and that it goes on where it was stopped."""
 
+import json
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from experiments.estimator_study import accuracy, claims
+from engagex_sim.ope.verdict import BETTER, NO_DIFFERENCE, UNANSWERABLE, WORSE
 from experiments.run import main
+from experiments.study import parallel
+from experiments.study.cells import cells_of
+from experiments.study.claims import claims
+from experiments.study.replicate import Tables
+from experiments.study.score import accuracy, methods
+from experiments.study.truth import WorldTruth
+from experiments.study.verdict_rules import fit_rules, is_fitted_on
+
+RUN = 100  # logs: enough for a demand to be told
 
 
-def rows(policy: str, found: list[tuple[float, float, float, str]], metric: str = "interests_per_user") -> pd.DataFrame:
-    """One row per seed from (value, low, high, verdict); the truth is 10."""
+def values(
+    policy: str,
+    found: list[tuple[float, float, float, str]],
+    cell: str = "visits",
+    metric: str = "interests_per_user",
+    estimator: str = "dr_cap",
+) -> pd.DataFrame:
+    """One row per log from (value, low, high, verdict); the truth is 10."""
     table = pd.DataFrame(found, columns=["value", "ci_low", "ci_high", "verdict"])
     return table.assign(
-        world="made_up",
-        policy=policy,
-        estimator="dr_cap",
-        metric=metric,
-        truth=10.0,
-        seed=range(len(found)),
-        alone_low=table["ci_low"] - 10,
-        alone_high=table["ci_high"] - 10,
+        cell=cell, policy=policy, estimator=estimator, metric=metric, truth=10.0, true_lift=0.0, replication=table.index
     )
+
+
+def read(path: Path) -> pd.DataFrame:
+    """A table whose cell `null` is a name."""
+    return pd.read_csv(path, keep_default_na=False, na_values=[""])
+
+
+def tables(*parts: pd.DataFrame, **others: pd.DataFrame) -> Tables:
+    rows = pd.concat(parts, ignore_index=True)
+    runs = rows[["cell", "replication"]].drop_duplicates(ignore_index=True)
+    nothing = {name: pd.DataFrame({"cell": [], "policy": [], "method": []}) for name in ("intervals", "policies")}
+    return Tables(values=rows, **({**nothing, "runs": runs} | others))
 
 
 def test_golden_accuracy() -> None:
-    table = accuracy(
-        rows("uniform", [(11, 9, 13, "better"), (9, 8, 9.5, "worse"), (10, 10.5, 11, "better"), (12, 9, 14, "x")])
-    ).iloc[0]
+    """Over answered runs; a refused one counts only in `answered` and `all_coverage`."""
+    found = [(11, 9, 13, BETTER), (9, 8, 9.5, WORSE), (10, 10.5, 11, BETTER), (12, 9, 14, NO_DIFFERENCE)]
+    table = accuracy(values("uniform", [*found, (90.0, 80.0, 99.0, UNANSWERABLE)])).iloc[0]
+    assert (table["runs"], table["answered"], table["all_coverage"]) == (4, 80, 40)
     assert table["bias"] == pytest.approx(5)
+    assert table["bias_error"] == pytest.approx(100 * (5 / 3) ** 0.5 / 10 / 2)
     assert table["rmse"] == pytest.approx((1 + 1 + 0 + 4) ** 0.5 / 2 * 10)
     assert (table["coverage"], table["truth_above"], table["truth_below"]) == (50, 25, 25)
     assert table["width"] == pytest.approx((4 + 1.5 + 0.5 + 5) / 4 * 10)
-    assert table["answered"] == 100
 
 
-def test_golden_claims() -> None:
-    none = "no difference shown"
-    table = pd.concat(
-        [
-            rows("uniform", [(11, 9, 13, "better"), (9, 8, 11, none)]),
-            rows("xgb_greedy", [(11, 9, 13, none), (9, 8, 9.5, "worse")]),
-            rows("logging", [(10, 9, 11, none), (11, 10.5, 12, none)]),
-            rows("uniform", [(10, 9, 11, none), (10, 9, 11, none)], metric="interests_per_contact"),
-        ]
+def test_estimators_are_compared_on_the_logs_that_the_headline_answers() -> None:
+    head = values("uniform", [(10, 9, 11, NO_DIFFERENCE), (20, 9, 11, UNANSWERABLE)])
+    rival = values("uniform", [(11, 9, 12, ""), (99, 9, 12, "")], estimator="ips_cap")
+    table = accuracy(pd.concat([head, rival])).set_index("estimator")
+    assert table.loc["ips_cap", "runs"] == 1
+    assert table.loc["ips_cap", "rmse"] == pytest.approx(10)
+
+
+def test_golden_claims_on_coverage() -> None:
+    """Two policies; pooled over both, lowest of the two."""
+    good, missed = (10, 9, 11, NO_DIFFERENCE), (8, 7, 9, WORSE)
+    rows = tables(
+        values("uniform", [good] * 95 + [missed] * 5),
+        values("first_chance", [good] * 91 + [missed] * 9),
+        values("logging", [missed] * RUN),  # no built-in policy
     )
-    assert claims(table)["value"].tolist() == [75, 50, 50, 50, 0]
+    seen = claims(rows).set_index("claim")
+    assert seen.loc["coverage, pooled over the built-in policies", "value"] == pytest.approx(93)
+    assert seen.loc["coverage, pooled over the built-in policies", "holds"] == "no"
+    assert seen.loc["lowest coverage of a built-in policy (first_chance)", "value"] == pytest.approx(91)
+    assert seen.loc["largest relative bias that can be told (first_chance)", "value"] == pytest.approx(1.8)
+    assert seen.loc["largest relative bias that can be told (first_chance)", "holds"] == "yes"
+    assert (seen["runs"] == RUN).all()
 
 
-def test_the_small_study_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    out = tmp_path / "study"
-    arguments = ["estimator_study", "--small", "--worlds", "null", "--threads", "1", "--quiet", "--out", str(out)]
-    assert main(arguments) == 0
-    assert "null: lift 0 inside the interval" in capsys.readouterr().out
-    assert {path.name for path in out.iterdir()} == {"replications.csv", "accuracy.csv", "claims.csv"}
-    replications = pd.read_csv(out / "replications.csv")
-    assert set(replications["seed"]) == {0, 1}
-    assert (replications.loc[replications["policy"] == "logging", "true_lift"].dropna().abs() < 1e-12).all()
+def test_golden_claims_on_false_alarms() -> None:
+    """A run counts once, however many policies it calls better; policies at another volume do not count."""
+    calm, alarm = (10, 9, 11, NO_DIFFERENCE), (12, 11, 13, BETTER)
+    equal = pd.DataFrame({"replication": range(RUN), "lift_low": [-1.0] * 94 + [0.5] * 6, "lift_high": 1.0})
+    rows = tables(
+        values("random_matched", [alarm] * 3 + [calm] * 97, "null"),
+        values("xgb_greedy", [alarm] * 5 + [calm] * 95, "null"),
+        values("first_chance", [alarm] * RUN, "null"),
+        values("uniform", [alarm] * 8 + [calm] * 92, "null", "interests_per_contact"),
+        intervals=equal.assign(cell="null", policy="logging", method="bootstrap"),
+    )
+    seen = claims(rows)
+    assert seen["value"].tolist() == pytest.approx([5, 8, 94])
+    assert seen["holds"].tolist() == ["yes", "no", "yes"]
 
 
-def test_an_unknown_world_is_refused() -> None:
-    assert main(["estimator_study", "--worlds", "moon"]) == 2
+def test_golden_claims_on_rivals() -> None:
+    """A rival with a smaller error counts only where its intervals cover, whatever the policy."""
+    near, far, lost = (10.5, 9, 12, ""), (11, 9, 12, ""), (10.1, 10.05, 10.2, "")
+    rows = tables(
+        values("first_chance", [far] * RUN),
+        values("first_chance", [(40, 35, 45, "")] * RUN, estimator="dr_step"),
+        values("first_chance", [near] * RUN, estimator="snips_cap"),
+        values("first_chance", [lost] * RUN, estimator="ips_traj"),
+        values("uniform", [far] * RUN),
+        values("uniform", [near] * RUN, estimator="snips_cap"),
+        values("uniform", [lost] * RUN, estimator="clipped_dr_cap"),
+        values("first_chance", [(10, 9, 12, "")] * RUN, estimator="clipped_dr_cap"),
+    )
+    seen = claims(rows).set_index("claim")["value"]
+    assert seen["RMSE of dr_cap ÷ dr_step, largest (first_chance)"] == pytest.approx(1 / 30)
+    best = "RMSE of rivals that cover ≥ 92 % for every policy ÷ dr_cap, smallest (snips_cap, first_chance)"
+    assert seen[best] == pytest.approx(0.5)
+
+
+def test_golden_claims_on_hidden_causes_and_flags() -> None:
+    bounds = {"bound_low": [-1.0] * 96 + [1.0] * 4, "bound_high": 2.0, "unbounded_low": [1.0] * 60 + [-1.0] * 40}
+    facts = pd.DataFrame({"replication": range(RUN), "unbounded_high": 2.0} | bounds)
+    cell = "confounded_strong"
+    runs = pd.DataFrame({"cell": cell, "replication": range(RUN), "flag_drift": 0.0})
+    drifting = pd.DataFrame({"cell": "drift", "replication": range(RUN), "flag_drift": [1.0] * 89 + [0.0] * 11})
+    rows = tables(
+        values("uniform", [(10, 9, 11, NO_DIFFERENCE)] * RUN, cell),
+        policies=facts.assign(cell=cell, policy="uniform"),
+        runs=pd.concat([runs, drifting], ignore_index=True),
+    )
+    seen = claims(rows)
+    assert seen["value"].tolist() == pytest.approx([96, 60, 89])
+    assert seen["holds"].tolist() == ["yes", "yes", "no"]
+
+
+def test_few_runs_tell_nothing() -> None:
+    seen = claims(tables(values("uniform", [(10, 9, 11, NO_DIFFERENCE)] * (RUN - 1))))
+    assert set(seen["holds"]) == {"too few runs"}
+
+
+def test_golden_methods() -> None:
+    ends = {"value_low": [9.0, 10.5], "value_high": [11.0, 12.0], "lift_low": [0.0, 0.1], "lift_high": [1.0, 0.3]}
+    table = pd.DataFrame(ends).assign(
+        cell="visits", policy="uniform", estimator="dr_cap", method="bootstrap", truth=10.0, true_lift=0.0
+    )
+    row = methods(table).iloc[0]
+    assert row[["value_coverage", "lift_coverage", "value_width", "lift_width", "runs"]].tolist() == pytest.approx(
+        [50, 50, 17.5, 6, 2]
+    )
+
+
+def test_a_limit_is_the_loosest_at_which_intervals_still_cover() -> None:
+    """Estimates that rest on 4 interests miss, those on 8 or more do not: the limit falls between."""
+    cell = next(name for name in cells_of(False) if is_fitted_on(name) and cells_of(False)[name].holds)
+    n = 1_000
+    good, missed = (10, 9, 11, NO_DIFFERENCE), (8, 7, 9, NO_DIFFERENCE)
+    rows = values("uniform", [good] * n + [missed] * n, cell)
+    facts = pd.DataFrame(
+        {"replication": range(2 * n), "effective_positives": [25.0, 17.0, 12.0, 8.0] * (n // 4) + [4.0] * n}
+    ).assign(cell=cell, policy="uniform", ess=150.0, max_weight_share=0.025, balance_z=0.0, imbalance=0.0)
+    fitted = fit_rules(tables(rows, policies=facts))
+    assert fitted.limits["effective_positives"] == 7
+    chosen = fitted.table[fitted.table["estimates"] == "chosen limits"].iloc[0]
+    assert (chosen["fit_n"], chosen["fit_misses"]) == (n, 0)
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The small study, done in one go."""
+    out = tmp_path_factory.mktemp("studies") / "whole"
+    assert main(["estimator_study", "--small", "--threads", "1", "--quiet", "--out", str(out)]) == 0
+    return out
+
+
+def test_the_small_study_runs(study: Path) -> None:
+    files = {path.name for path in study.iterdir() if path.is_file()}
+    assert files >= {"study.json", "accuracy.csv", "claims.csv", "verdict_rules.csv", "study.md", "coverage.png"}
+    found = read(study / "accuracy.csv")
+    assert set(found["cell"]) == {"visits", "null"}
+    assert json.loads((study / "study.json").read_text())["seed"] == 0
+    assert "estimator_study --small --seed 0 --out study" in (study / "study.md").read_text(encoding="utf-8")
+
+
+def test_a_study_that_was_stopped_is_continued_to_the_same_tables(study: Path, tmp_path: Path) -> None:
+    """In another order, with another number of processes, and stopped in between."""
+    out = tmp_path / "parts"
+    stopped = ["estimator_study", "--small", "--threads", "1", "--quiet", "--out", str(out), "--cells", "null"]
+    assert main(stopped) == 0
+    assert main(["estimator_study", "--quiet", "--threads", "2", "--max-minutes", "0", "--resume", str(out)]) == 0
+    assert set(read(out / "accuracy.csv")["cell"]) == {"null"}
+    assert main(["estimator_study", "--quiet", "--threads", "2", "--resume", str(out)]) == 0
+    for name in ("accuracy.csv", "claims.csv", "verdict_rules.csv"):
+        assert (out / name).read_bytes() == (study / name).read_bytes(), name
+
+
+def test_a_failure_names_its_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError("by chance")
+
+    monkeypatch.setattr(parallel, "replicate", fail)
+    unit = parallel.Unit("visits", small=True, first=4, last=5, seed=7, fixed=WorldTruth({}, None))
+    with pytest.raises(parallel.StudyError, match="Cell visits, replication 4, seed 7: ZeroDivisionError: by chance"):
+        parallel.run_unit(unit)
+
+
+def test_what_cannot_be_run_is_refused(study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """An unknown cell, a directory without a study, another seed than the study's."""
+    wrong = (
+        ["--cells", "moon", "--out", str(tmp_path / "a")],
+        ["--resume", str(tmp_path)],
+        ["--resume", str(study), "--seed", "1"],
+    )
+    for arguments in wrong:
+        assert main(["estimator_study", "--small", *arguments]) == 2
+    told = capsys.readouterr().err
+    assert "moon" in told
+    assert "study.json" in told
+    assert "--seed 0" in told
+    assert not (tmp_path / "a").exists()

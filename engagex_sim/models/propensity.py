@@ -12,9 +12,12 @@ from scipy.special import softmax
 from engagex_sim.columns import FloatArray, IntArray
 from engagex_sim.models.calibrate import sigmoid
 from engagex_sim.models.encoding import FeatureEncoder, MatrixArray
-from engagex_sim.policy import HISTORY_FEATURES, STATE_AT_START, Context
+from engagex_sim.models.state_effects import StateEffects
+from engagex_sim.policy import HISTORY_FEATURES, Context
+from engagex_sim.states import NO_STATE, States
 
-NON_CONTACTS_PER_CONTACT = 10  # further rows without a contact cost time and add hardly any precision
+# Further rows without a contact cost time and add hardly any precision.
+NON_CONTACTS_PER_CONTACT, OF_A_LIGHT_MODEL = 10, 2
 MIN_NON_CONTACTS = 20_000
 MAX_KIND_TREES = 600  # over all kinds: with many kinds there are fewer rounds
 
@@ -31,7 +34,8 @@ _TREES: Mapping[str, Any] = {
     "verbosity": 0,
 }
 _FULL = ({**_TREES, "learning_rate": 0.1}, 150)
-_LIGHT = ({**_TREES, "learning_rate": 0.2}, 60)
+_LIGHT = ({**_TREES, "learning_rate": 0.25}, 45)
+_KIND = ({**_TREES, "learning_rate": 0.2}, 40)
 
 
 @dataclass(frozen=True)
@@ -43,36 +47,51 @@ class PropensityModel:
     contact_prior: float  # log-odds of a contact
     kind: xgb.Booster | None  # None: there is only one kind
     kind_prior: FloatArray  # (K,) log of each kind's share of the contacts
+    effects: StateEffects  # what the user's contact history adds to the log-odds of a contact
 
     @classmethod
     def fit(
-        cls, context: Context, action: IntArray, *, history: bool, seed: int, threads: int = 1, light: bool = False
+        cls,
+        context: Context,
+        action: IntArray,
+        *,
+        history: bool,
+        seed: int,
+        states: States = NO_STATE,
+        threads: int = 1,
+        light: bool = False,
     ) -> Self:
         """Learn from decision points where the users were free; `action` (n,) is what was logged, 0..K.
 
         With `history` the history features are read too: cumulative weights need that, contact probabilities must do
-        without. All contacts count, other rows are sampled, and the odds are multiplied by the sampled share, which
-        undoes the sampling exactly (King and Zeng 2001). Rows without a contact at which the mask allows none teach
-        nothing and are left out. The answer depends on `seed` through the sample, and `threads` are for predictions.
+        without, but for effects of the classes `states`, which add to the log-odds of a contact. All contacts count,
+        other rows are sampled, and the odds are multiplied by the sampled share, which undoes the sampling exactly
+        (King and Zeng 2001). Rows without a contact at which the mask allows none teach nothing and are left out. The
+        answer depends on `seed` through the sample, and `threads` are for predictions.
         """
-        state = (STATE_AT_START,) if STATE_AT_START in context else ()
-        names = (*context.exogenous, *state, *(HISTORY_FEATURES if history else ()))
+        names = (*context.exogenous, *(HISTORY_FEATURES if history else ()))
         encoder = FeatureEncoder.fit(context, names)
         n_kinds = len(context.kinds)
         contacts = np.flatnonzero(action > 0)
         others = np.flatnonzero((action == 0) & context.mask[:, 1:].any(axis=1))
-        size = min(len(others), max(NON_CONTACTS_PER_CONTACT * len(contacts), MIN_NON_CONTACTS))
+        per_contact = OF_A_LIGHT_MODEL if light else NON_CONTACTS_PER_CONTACT
+        size = min(len(others), max(per_contact * len(contacts), MIN_NON_CONTACTS))
         sampled = np.random.default_rng(seed).choice(others, size, replace=False)
         rows = np.sort(np.concatenate([contacts, sampled]))
         matrix = encoder.transform(context, rows)
         made = action[rows] > 0
 
-        contact, contact_prior = None, 0.0
+        contact, contact_prior, effects = None, 0.0, StateEffects.none(states)
         if context.mask[:, 0].any():
             prior = math.log(len(contacts) + 0.5) - math.log(size + 0.5)
-            data = _matrix(matrix, encoder, made.astype(np.float64), np.full(len(rows), prior, dtype=np.float64))
+            state, outcome = _state_of(context, states)[rows], made.astype(np.float64)
+            if states.size > 1:  # first alone, so that the trees do not take the history's part …
+                effects = StateEffects.fit(states, state, np.full(len(rows), prior), outcome)
+            data = _matrix(matrix, encoder, outcome, prior + effects.effect[state])
             settings, rounds = _LIGHT if light else _FULL
             contact = xgb.train({**settings, "objective": "binary:logistic"}, data, rounds)
+            if states.size > 1:  # … then given the trees
+                effects = StateEffects.fit(states, state, _margin(contact, matrix) + prior, outcome)
             contact.set_param({"nthread": threads})
             contact_prior = prior + math.log(max(size, 1) / max(len(others), 1))
 
@@ -82,30 +101,45 @@ class PropensityModel:
         if n_kinds > 1 and len(contacts):
             priors = np.tile(kind_prior, (len(contacts), 1))
             data = _matrix(matrix[made], encoder, (action[contacts] - 1).astype(np.float64), priors)
-            settings, rounds = _LIGHT
+            settings, rounds = _KIND
             objective = {"objective": "multi:softprob", "num_class": n_kinds}
             kind = xgb.train({**settings, **objective}, data, min(rounds, max(MAX_KIND_TREES // n_kinds, 1)))
             kind.set_param({"nthread": threads})
-        return cls(encoder, contact, contact_prior, kind, kind_prior)
+        return cls(encoder, contact, contact_prior, kind, kind_prior, effects)
 
     def action_probabilities(self, context: Context) -> FloatArray:
         """Probabilities (n, K + 1) of no contact and of each kind: rows sum to 1, zero where masked.
 
         What the mask forbids is shared out among the rest in proportion.
         """
-        matrix = self.encoder.transform(context)
+        by_state = self.when_free(context)
+        own = _state_of(context, self.effects.states)
         probabilities = np.empty(context.mask.shape)
-        probabilities[:, 0] = 0.0
-        probabilities[:, 1:] = np.exp(self.kind_prior)
-        if self.kind is not None:
-            probabilities[:, 1:] = softmax(_margin(self.kind, matrix) + self.kind_prior, axis=1)
-        if self.contact is not None:
-            hazard = sigmoid(_margin(self.contact, matrix) + self.contact_prior)
-            probabilities[:, 0] = 1.0 - hazard
-            probabilities[:, 1:] *= hazard[:, None]
+        probabilities[:, 1:] = by_state[np.arange(len(context)), own]
+        rest = np.maximum(0.0, 1.0 - probabilities[:, 1:].sum(axis=1))
+        probabilities[:, 0] = 0.0 if self.contact is None else rest
         probabilities *= context.mask
         probabilities[~context.mask[:, 1:].any(axis=1), 0] = 1.0
         return np.asarray(probabilities / probabilities.sum(axis=1, keepdims=True))
+
+    def when_free(self, context: Context) -> FloatArray:
+        """h(S, k), shape (n, S, K): the probability of each kind of contact in each state, masks aside."""
+        matrix = self.encoder.transform(context)
+        shares = np.broadcast_to(np.exp(self.kind_prior), (len(context), len(self.kind_prior)))
+        if self.kind is not None:
+            shares = softmax(_margin(self.kind, matrix) + self.kind_prior, axis=1)
+        if self.contact is None:
+            return np.asarray(shares[:, None, :])
+        margin = _margin(self.contact, matrix) + self.contact_prior
+        hazard = sigmoid(margin[:, None] + self.effects.effect)
+        return np.asarray(hazard[:, :, None] * shares[:, None, :])
+
+
+def _state_of(context: Context, states: States) -> IntArray:
+    """The state (n,) of each row, from the history features."""
+    if states.size == 1:
+        return np.zeros(len(context), dtype=np.int64)
+    return states.of_features(*(context[name] for name in HISTORY_FEATURES))
 
 
 def _matrix(matrix: MatrixArray, encoder: FeatureEncoder, label: FloatArray, margin: FloatArray) -> xgb.QuantileDMatrix:

@@ -23,6 +23,7 @@ KIND = "kind"  # the feature's name in tables, where there are several kinds
 # Width of the prior on the calibration's slope. On simulated logs 0.5 came closest to the true probabilities, without
 # resampling too: it halves the error where nothing can be predicted, and costs nothing where much can.
 SLOPE_SD = 0.5
+_MEMO = "reward model"  # the answer's name in a context's memo
 _SIDECAR, _TREES = "reward_model.json", "reward_model.ubj"
 
 
@@ -79,7 +80,18 @@ class RewardModel:
         return cls(encoder, kinds, found.booster, calibration, threshold, found.best_params)
 
     def predict(self, context: Context) -> FloatArray:
-        """q̂ (n, K): the probability of interest under each of `context.kinds`, strictly inside (0, 1)."""
+        """q̂ (n, K): the probability of interest under each of `context.kinds`, strictly inside (0, 1).
+
+        Not to be written to: the context keeps the last model's answer for whoever asks next.
+        """
+        model, answer = context.memo.get(_MEMO, (None, None))
+        if model is not self:
+            answer = self._predict(context)
+            answer.flags.writeable = False
+            context.memo[_MEMO] = self, answer
+        return np.asarray(answer)
+
+    def _predict(self, context: Context) -> FloatArray:
         shape = (len(context), len(context.kinds))
         if self.booster is None:
             return np.broadcast_to(self.calibration.probabilities(np.zeros(1)), shape).copy()

@@ -16,8 +16,9 @@ from sklearn.model_selection import GridSearchCV, cross_val_predict
 from engagex_sim.columns import FloatArray, IntArray, KeyArray
 from engagex_sim.hashing import uniforms
 from engagex_sim.models.calibrate import log_odds, sigmoid
-from engagex_sim.models.encoding import MatrixArray
+from engagex_sim.models.encoding import FeatureEncoder, MatrixArray
 from engagex_sim.models.resample import oversample
+from engagex_sim.policy import Context
 from engagex_sim.settings import Grid, Imbalance
 
 FOLDS = 3
@@ -29,7 +30,7 @@ _FIXED: Mapping[str, Any] = {"tree_method": "hist", "enable_categorical": True, 
 MIN_CHILD_WEIGHT = 5.0
 REG_LAMBDA = 20.0
 GRIDS: Mapping[Grid, Mapping[str, list[float]]] = {
-    "light": {"max_depth": [2], "n_estimators": [40], "learning_rate": [0.1]},
+    "light": {"max_depth": [2], "n_estimators": [20], "learning_rate": [0.2]},
     "small": {"max_depth": [2, 4], "n_estimators": [15, 50, 150], "learning_rate": [0.1]},
     "full": {"max_depth": [1, 2, 3, 5], "n_estimators": [15, 50, 150, 400], "learning_rate": [0.05, 0.1]},
 }
@@ -82,6 +83,21 @@ def search(
         held_out_margin=log_odds(held_out.astype(np.float64)) - shift,
         shift=shift,
     )
+
+
+def held_out_log_odds(
+    context: Context, action: IntArray, reward: FloatArray, user_key: KeyArray, time: IntArray, *, seed: int
+) -> FloatArray | None:
+    """Log odds (n,) of interest that a light model gives to users it never saw; None where there is too little."""
+    encoder = FeatureEncoder.fit(context, context.exogenous)
+    several = len(context.kinds) > 1
+    matrix, types = encoder.transform(context, extra=several), encoder.feature_types
+    if several:
+        matrix[:, -1] = action - 1
+        types.append("c")
+    label = reward.astype(np.int64)
+    found = search(matrix, types, label, user_key, time, imbalance="none", grid="light", seed=seed, threads=1)
+    return None if found is None else found.held_out_margin
 
 
 def user_folds(user_key: KeyArray, label: IntArray, seed: int) -> list[Split]:

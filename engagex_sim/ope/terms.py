@@ -6,14 +6,17 @@ The mean is over users, so columns are first summed per user. Rows are decision 
 whose reward is 0: nothing below multiplies two rows. Arguments, all (n,): `weight` w, `reward` r, `predicted`
 q̂(x, a) of the action taken, `model` Σ_k π(k) q̂(x, k), `expected` what w sums to in expectation (1 per decision with
 one-step weights, Σ_k q^π(k) with cap-marginal ones).
+
+A member of the family is one of five forms below, with weights as they are or shrunk (`ope.shrinkage`).
 """
 
-from collections.abc import Mapping
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import numpy as np
 
 from engagex_sim.columns import FloatArray, IntArray, sums_by
+from engagex_sim.ope.shrinkage import CLIP, OPTIMISTIC, SUB_GAUSSIAN, SWITCH, Shrinkage
 
 
 class Terms(NamedTuple):
@@ -23,14 +26,6 @@ class Terms(NamedTuple):
     scale: FloatArray  # Q
     numerator: FloatArray  # N
     denominator: FloatArray  # D
-
-
-class Estimator(Protocol):
-    """A formula of the family."""
-
-    def __call__(
-        self, weight: FloatArray, reward: FloatArray, predicted: FloatArray, model: FloatArray, expected: FloatArray
-    ) -> Terms: ...
 
 
 def ips(
@@ -71,7 +66,39 @@ def sndr(
     return Terms(model, expected, weight * (reward - predicted), weight)
 
 
-ESTIMATORS: Mapping[str, Estimator] = {"ips": ips, "snips": snips, "dm": dm, "dr": dr, "sndr": sndr}
+class Estimator(NamedTuple):
+    """A member of the family: one of the forms, with weights as they are or shrunk."""
+
+    form: Callable[[FloatArray, FloatArray, FloatArray, FloatArray, FloatArray], Terms]
+    shrinkage: Shrinkage | None = None
+
+    def __call__(
+        self,
+        weight: FloatArray,
+        reward: FloatArray,
+        predicted: FloatArray,
+        model: FloatArray,
+        expected: FloatArray,
+        parameter: float = float("nan"),
+    ) -> Terms:
+        """The columns of the shared form; `parameter` is the λ of a member that shrinks."""
+        own = weight if self.shrinkage is None else self.shrinkage.shrink(weight, parameter)
+        return self.form(own, reward, predicted, model, expected)
+
+
+ESTIMATORS: Mapping[str, Estimator] = {
+    "ips": Estimator(ips),
+    "clipped_ips": Estimator(ips, CLIP),
+    "snips": Estimator(snips),
+    "dm": Estimator(dm),
+    "dr": Estimator(dr),
+    "clipped_dr": Estimator(dr, CLIP),
+    "sndr": Estimator(sndr),
+    "switch_dr": Estimator(dr, SWITCH),
+    "dros": Estimator(dr, OPTIMISTIC),
+    "subgaussian_ips": Estimator(ips, SUB_GAUSSIAN),
+    "subgaussian_dr": Estimator(dr, SUB_GAUSSIAN),
+}
 
 
 def per_user(terms: Terms, user: IntArray, n_users: int) -> Terms:

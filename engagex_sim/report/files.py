@@ -47,6 +47,12 @@ def _write_files(result: Result, directory: Path, command: str) -> None:
         "curves": result.curves,
         "model_metrics": result.model_metrics,
         "feature_importance": result.feature_importance,
+        "intervals": result.intervals,
+        "flags": result.flags,
+        "overlap": result.overlap,
+        "sensitivity": result.sensitivity,
+        "breaking_points": result.breaking_points,
+        "exploration": result.exploration,
     }
     for name, table in tables.items():
         write_text(directory / f"{name}.csv", csv_text(table))
@@ -63,7 +69,7 @@ def _config(result: Result, command: str) -> dict[str, Any]:
     return {
         "command": command,
         "policies": [str(name) for name in result.summary["policy"].unique()],
-        "settings": result.settings.resolved(),
+        "settings": _without_none(result.settings.resolved()),
         "log": _without_none(asdict(result.facts)),
         "versions": {"python": platform.python_version(), **{name: _version(name) for name in VERSIONED}},
     }

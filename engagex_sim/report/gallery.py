@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import matplotlib as mpl
 
 from engagex_sim.ope.verdict import UNANSWERABLE
-from engagex_sim.report import diagnostics, figures, lifts, style
+from engagex_sim.report import bounds, diagnostics, figures, lifts, style
 from engagex_sim.report.answers import Answer, answers, by_estimator
 from engagex_sim.report.formats import count, number, percent, percent_range
 from engagex_sim.result import CURRENT, HEADLINE, Result
@@ -44,6 +44,13 @@ def draw_pictures(result: Result) -> dict[str, Picture]:
         ("lift", bool(lifts.shown_lifts(result)), lifts.lift_figure, _lift_alt(result), _LIFT_CAPTION),
         ("estimators", not result.summary.empty, lifts.estimators_figure, _ESTIMATORS_ALT, estimators_text(result)),
         ("weights", bool(result.weights), diagnostics.weights_figure, _weights_alt(result), _WEIGHTS_CAPTION),
+        (
+            "hidden_cause",
+            bool(bounds.bounded(result)),
+            bounds.hidden_cause_figure,
+            _hidden_alt(result),
+            _HIDDEN_CAPTION,
+        ),
         (
             "contacts_per_day",
             not result.calibration.empty and not result.facts.propensity_logged,  # else no model is in use
@@ -135,6 +142,10 @@ _WEIGHTS_CAPTION = (
     " less often counts less. The effective sample size (ESS) is the number of contacts that would be as informative"
     " if all counted the same."
 )
+_HIDDEN_CAPTION = (
+    "Strength: the factor by which a cause that the log does not show may multiply the odds of a contact, or divide"
+    " them. These intervals are for each strategy on its own."
+)
 
 
 def _curve_alt(result: Result) -> str:
@@ -162,4 +173,12 @@ def _weights_alt(result: Result) -> str:
     found = [answer for answer in answers(result) if answer.policy in result.weights and answer.policy != CURRENT]
     return "Distribution of importance weights. Effective sample size: " + ", ".join(
         f"{answer.policy} {count(answer.primary.ess)}" for answer in found
+    )
+
+
+def _hidden_alt(result: Result) -> str:
+    points = bounds.breaking_points(result)
+    told = [f"{a.policy} {number(points[a.policy])}" for a in bounds.bounded(result) if a.policy in points]
+    return "Strength of a hidden cause that could explain the whole lift (—: the lift is not told from 0 anyway): " + (
+        ", ".join(told)
     )

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+PLAIN = ("ips", "snips", "dm", "dr", "sndr")  # whose weights are not shrunk: the figure shows these alone
 FAMILIES = {"step": "each decision\nalone", "traj": "whole\nhistories", "cap": "chances under\nthe contact cap"}
 
 
@@ -79,10 +80,11 @@ def lift_figure(result: Result) -> "Figure":
 
 
 def estimators_figure(result: Result) -> "Figure":
-    """Every estimator's answer for every policy, by the kind of weights; the headline in the policy's colour."""
+    """The plain estimators' answers for every policy, by the kind of weights; the headline in the policy's colour."""
     shown = [answer for answer in answers(result) if answer.is_estimated]
     estimates = by_estimator(result)
-    names = _by_family(list(dict.fromkeys(name for found in estimates.values() for name in found)))
+    every = dict.fromkeys(name for found in estimates.values() for name in found)
+    names = _by_family([name for name in every if name.rpartition("_")[0] in PLAIN])
     columns = 2 if len(shown) == 4 else min(3, max(len(shown), 1))
     lines = math.ceil(max(len(shown), 1) / columns)
     figure = style.new_figure(9, 0.75 + lines * (0.95 + 0.165 * len(names)))
@@ -118,7 +120,7 @@ def _estimators_panel(
     ax: "Axes", answer: Answer, found: Mapping[str, Estimate], names: Sequence[str], own_colour: str
 ) -> None:
     """One policy's estimates, one row per estimator; what lies outside the panel is an arrow at its edge."""
-    steady = [estimate for name, estimate in found.items() if _family(name) != "traj"]
+    steady = [found[name] for name in names if name in found and _family(name) != "traj"]
     low, high = _limits([*steady, answer.primary], [answer.primary])
     for place, name in enumerate(names):
         estimate = found.get(name, Estimate())
@@ -130,6 +132,7 @@ def _estimators_panel(
             ax.plot(at, place, marker="o", markersize=6.5 if headline else 4, color=colour, zorder=3)
         elif not math.isnan(at):
             edge, side, text = (low, "left", f"◂ {at:,.0f}") if at < low else (high, "right", f"{at:,.0f} ▸")
+            text = text.replace("-", "−")
             ax.text(edge, place, text, ha=side, va="center", fontsize=7.5, color=style.QUIET)
     for place in range(1, len(names)):
         if _family(names[place]) != _family(names[place - 1]):

@@ -11,7 +11,7 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from engagex_sim.ope.verdict import BETTER, NO_DIFFERENCE, UNANSWERABLE, WORSE
-from engagex_sim.report import formats, sentences, style
+from engagex_sim.report import cautions, formats, sentences, style
 from engagex_sim.report.answers import CONTACTS, INTERESTED, PROFIT, Answer, Estimate, answers, by_estimator
 from engagex_sim.report.formats import UNDEFINED, count, number, number_range, percent, percent_range, sentence
 from engagex_sim.report.gallery import Picture
@@ -52,6 +52,11 @@ def render_report(result: Result, pictures: Mapping[str, Picture], command: str)
         next_step=sentences.next_step_sentence(result),
         rows=_answer_rows(result, found),
         has_truth=any(not math.isnan(answer.primary.truth) for answer in found),
+        raised=cautions.raised_flags(result),
+        assumptions=cautions.assumption_rows(result),
+        intervals=cautions.interval_table(result, found),
+        hidden_cause=cautions.hidden_cause_sentences(result),
+        plans=cautions.exploration_plans(result),
         certainty=[_certainty(answer, result) for answer in found if answer.is_estimated],
         facts=result.facts,
         population=_population(result),
@@ -154,9 +159,16 @@ def _certainty(answer: Answer, result: Result) -> dict[str, str]:
         "ess": count(estimate.ess),
         "share": percent(estimate.ess / contacts) if contacts else UNDEFINED,
         "largest": percent(estimate.max_weight_share),
+        "interests": _interests_behind(answer, result),
         "balance": _balance(answer, result),
         "words": words,
     }
+
+
+def _interests_behind(answer: Answer, result: Result) -> str:
+    """How many interests carry the number, in effect."""
+    rows = result.overlap.loc[result.overlap["policy"] == answer.policy, "effective_positives"]
+    return number(float(rows.iloc[0])) if len(rows) and not math.isnan(answer.primary.ess) else UNDEFINED
 
 
 def _balance(answer: Answer, result: Result) -> str:
@@ -209,7 +221,7 @@ def _cell(value: Any) -> str:
         return value
     if value is None or pd.isna(value):
         return UNDEFINED
-    return number(float(value)) if isinstance(value, float) else count(float(value))
+    return number(value) if isinstance(value, float) and not value.is_integer() else count(float(value))
 
 
 def _estimator_table(result: Result, found: list[Answer]) -> dict[str, Any]:
@@ -231,4 +243,6 @@ def _settings(result: Result) -> list[tuple[str, str]]:
 def _setting(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{ours} = {theirs}" for ours, theirs in value.items()) or "as in the files"
+    if value is None:
+        return "none"
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from engagex_sim.ope.verdict import BETTER, NO_DIFFERENCE, UNANSWERABLE, WORSE
 from engagex_sim.report.answers import CONTACTS, INTERESTED, PER_CONTACT, PROFIT, Answer, Estimate, answers
 from engagex_sim.report.formats import listing, number, number_range, percent, percent_range, sentence
+from engagex_sim.report.results_readers import what_other_estimators_say
 from engagex_sim.result import Facts, Result
 from engagex_sim.settings import Settings
 
@@ -49,8 +50,8 @@ def headline_sentence(result: Result) -> str:
 
 
 def next_step_sentence(result: Result) -> str:
-    """What to do where the log cannot answer for a policy; empty where it answers for all."""
-    if not any(answer.refused for answer in answers(result)):
+    """What to do where the log cannot answer for a policy; empty where it answers for all, or where no log could."""
+    if not any(answer.refused and not math.isnan(answer[CONTACTS].value) for answer in answers(result)):
         return ""
     return (
         "Where this log cannot answer, these help: a longer log, more random variation in whom you contact, or a"
@@ -164,7 +165,8 @@ def _policy_sentence(answer: Answer, result: Result) -> str:
         return f"{name}: no contacts, so no interests and no interested users (exact)."
     if answer.refused:
         sparing = " It makes almost no contacts." if answer.makes_almost_no_contacts else ""
-        return f"{name}: {UNANSWERABLE}{_because(primary.reason)}.{sparing}"
+        others = what_other_estimators_say(name, result)
+        return f"{name}: {UNANSWERABLE}{_because(primary.reason)}.{sparing}{' ' + others if others else ''}"
     if math.isnan(primary.value):
         return f"{name}: undefined{_because(primary.reason)}."
     contacts = contacts_phrase(answer) if result.facts.contact_is_a_choice else ""

@@ -1,8 +1,64 @@
 """Synthetic worlds whose truth is known, by name."""
 
+from engagex_sim.worlds.bursty import Bursty
+from engagex_sim.worlds.capless import Capless
+from engagex_sim.worlds.deterministic import Deterministic
+from engagex_sim.worlds.drift import Drift
+from engagex_sim.worlds.fatigue import Fatigue
+from engagex_sim.worlds.hidden import Confounded, Frailty
+from engagex_sim.worlds.reactive import Reactive
+from engagex_sim.worlds.sends import Sends
+from engagex_sim.worlds.truth import Truth, true_value
 from engagex_sim.worlds.visits import Null, Visits
-from engagex_sim.worlds.world import Truth, World, evaluation_days, frames, logged_decisions, true_value, visible
+from engagex_sim.worlds.world import (
+    Tables,
+    World,
+    evaluation_days,
+    frames,
+    logged_decisions,
+    tables,
+    true_history,
+    visible,
+    whole_history,
+)
 
-WORLDS: dict[str, World] = {world.name: world for world in (Visits(), Null())}
+_ALL: tuple[World, ...] = (
+    Visits(),
+    Null(),
+    Sends(),
+    Fatigue(),
+    Confounded(),
+    Frailty(),
+    Drift(),
+    Deterministic(),
+    Bursty(),
+    Reactive(),
+    Capless(),
+)
+WORLDS: dict[str, World] = {world.name: world for world in _ALL}
 
-__all__ = ["WORLDS", "Truth", "World", "evaluation_days", "frames", "logged_decisions", "true_value", "visible"]
+__all__ = [
+    "WORLDS",
+    "Bursty",
+    "Capless",
+    "Confounded",
+    "Deterministic",
+    "Drift",
+    "Fatigue",
+    "Frailty",
+    "Null",
+    "Reactive",
+    "Sends",
+    "Tables",
+    "Truth",
+    "Visits",
+    "World",
+    "evaluation_days",
+    "frames",
+    "logged_decisions",
+    "tables",
+    "true_history",
+    "true_value",
+    "visible",
+    "whole_history",
+]

@@ -1,0 +1,67 @@
+"""What an unobserved cause of both contact and interest could do to each answer, as tables and sentences."""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from engagex_sim.columns import FloatArray, sums_by
+from engagex_sim.observe import Observed
+from engagex_sim.ope.intervals import bootstrap_means
+from engagex_sim.ope.sensitivity import STRENGTHS, BreakingPoint, breaking_point, exposure, outer_interval
+
+
+class HiddenCause(NamedTuple):
+    """Tables of the sensitivity analysis for `interests_per_user`."""
+
+    bounds: pd.DataFrame  # policy, strength, value_low, value_high, lift_low, lift_high
+    breaking: pd.DataFrame  # policy, breaking_point (NaN or inf with a reason), reason, sentence
+
+
+def hidden_cause(
+    observed: Observed, weights: Sequence[FloatArray], names: Sequence[str], *, seed: int, n_boot: int
+) -> HiddenCause:
+    """Bounds by strength Λ and the breaking point of every policy.
+
+    `weights` are the recalibrated cap-marginal weights (c,) of each policy. For the same `seed` the bootstrap draws the
+    users that the headline's does, so that at Λ = 1 the bounds are the percentile interval of `dr_cap`.
+    """
+    o, n_users = observed, len(observed.user_key)
+    columns = [o.current.sum(axis=1)]
+    for policy, weight in zip(o.policies, weights, strict=True):
+        correction = sums_by(o.user, weight * (o.reward - o.predicted), n_users)
+        columns.append(policy.model.sum(axis=1) + correction)
+        columns.append(exposure(weight, policy.contact_probability, o.reward, o.user, n_users))
+    replicates = bootstrap_means(np.column_stack(columns), o.user_key, seed, n_boot)
+    rows, points = [], []
+    for p, name in enumerate(names):
+        value, exposed = replicates[:, 1 + 2 * p], replicates[:, 2 + 2 * p]
+        lift = value - replicates[:, 0]
+        if not np.isfinite(lift).any():
+            rows += [(name, strength, *[math.nan] * 4) for strength in STRENGTHS]
+            undefined = BreakingPoint(math.nan, "no contact probabilities are known, so no bounds are either")
+            points.append((name, undefined.strength, undefined.reason, sentence(name, undefined)))
+            continue
+        for strength in STRENGTHS:
+            ends = (*outer_interval(value, exposed, strength), *outer_interval(lift, exposed, strength))
+            rows.append((name, strength, max(ends[0], 0.0), *ends[1:]))
+        point = breaking_point(lift, exposed)
+        points.append((name, point.strength, point.reason, sentence(name, point)))
+    return HiddenCause(
+        pd.DataFrame(rows, columns=["policy", "strength", "value_low", "value_high", "lift_low", "lift_high"]),
+        pd.DataFrame(points, columns=["policy", "breaking_point", "reason", "sentence"]),
+    )
+
+
+def sentence(policy: str, point: BreakingPoint) -> str:
+    """The breaking point in plain words."""
+    if not math.isfinite(point.strength):
+        return f"{policy}: {point.reason}."
+    return (
+        f"{policy}: a cause that the log does not show, and that multiplies the odds of a contact by"
+        f" {point.strength:.2f} for users who are more (or less) interested anyway, could explain the whole lift."
+        " With rare interests this is roughly 1 + the end of the relative lift's interval nearest to 0, so it is no"
+        " independent news."
+    )

@@ -1,0 +1,155 @@
+"""Whether interest, and the logging policy, depend on a user's contact history: what the recursion must carry."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from engagex_sim.cap import NEVER
+from engagex_sim.columns import FloatArray, IntArray
+from engagex_sim.hashing import fold_of
+from engagex_sim.models.calibrate import log_odds
+from engagex_sim.models.propensity import PropensityModel
+from engagex_sim.models.search import held_out_log_odds
+from engagex_sim.models.state_effects import StateEffects, log_loss
+from engagex_sim.settings import Settings
+from engagex_sim.states import NO_STATE, States, recency_edges
+from engagex_sim.timeline import Timeline
+
+CONTACTS_PER_CLASS = 150  # a class of the history holds at least so many logged contacts
+MAX_RECENCIES, MAX_COUNTS = 8, 4
+# Held-out log likelihood, in all, that a dependence must gain to be carried. Interests are few, and what they depend on
+# decides whether an answer is right; contacts are many, and the recursion bears a missing dependence of theirs well.
+MIN_GAIN, MIN_LOGGING_GAIN = 1.0, 5.0
+ROWS_WITHOUT_CONTACT = 20_000  # that the test of the logging policy looks at
+FOLDS = 2
+
+
+@dataclass(frozen=True)
+class Carried:
+    """What of the contact history the estimators carry, and why."""
+
+    weights: States  # contacts are weighed within these: interest depends on them, or the logging policy on results
+    logging: States  # what the hazard of the logging policy may depend on; tells apart all that `weights` does
+    notes: tuple[str, ...] = ()
+
+
+def carried(timeline: Timeline, cap_modelled: bool, settings: Settings) -> Carried:
+    """Test both dependences by held-out log likelihood; `timeline` is the evaluation period.
+
+    Where contacting is not a choice the history is the same whatever a policy does, and nothing is carried.
+    """
+    if not timeline.contact_is_a_choice:
+        return Carried(NO_STATE, NO_STATE)
+    contacts = timeline.rows((timeline.action > 0) & (timeline.free | (not cap_modelled)))
+    candidates = _candidates(contacts, timeline.cap.seconds)
+    reward, gain = _best(_reward_gains(contacts, candidates, settings), MIN_GAIN)
+    notes = []
+    if reward != "nothing":
+        notes.append(
+            f"Interest depends on {_WORDS[reward]} (held-out log likelihood +{gain:.1f}): the estimates carry it."
+        )
+    unbound = NO_STATE
+    if not cap_modelled:  # what a strategy does that keeps no cap depends on its last contact all the more
+        unbound = States(recency_edges(_gaps(contacts), 0, MAX_RECENCIES))
+    weights = candidates.get(reward, NO_STATE)
+    kept = candidates | {"past results": States(interests=True)}
+    gains = _logging_gains(timeline, cap_modelled, kept, settings)
+    if gains.get("past results", 0.0) > MIN_LOGGING_GAIN and gains["past results"] > 0.5 * max(gains.values()):
+        weights = weights.joined(kept["past results"])
+        notes.append(
+            "The current strategy reacts to the results of its own contacts (held-out log likelihood"
+            f" +{gains['past results']:.1f}): past results are carried."
+        )
+    history = {name: gain for name, gain in gains.items() if name != "past results"}
+    logging, gain = _best(history, MIN_LOGGING_GAIN)
+    if logging != "nothing":
+        unbound = unbound.joined(candidates[logging])
+        notes.append(
+            f"The current strategy depends on {_WORDS[logging]} (held-out log likelihood +{gain:.1f}): its model reads"
+            " it."
+        )
+    return Carried(weights, weights.joined(unbound), tuple(notes))
+
+
+_WORDS: Mapping[str, str] = {
+    "recency": "the time since the last contact",
+    "count": "the number of past contacts",
+    "both": "the time since the last contact and the number of past contacts",
+}
+
+
+def _candidates(contacts: Timeline, window: int) -> dict[str, States]:
+    """States that the contacts can tell apart; none where too few users were contacted again."""
+    gaps, count = _gaps(contacts), contacts.logged.contacts
+    recencies = min(MAX_RECENCIES, len(gaps) // CONTACTS_PER_CLASS)
+    counts = [c for c in range(1, MAX_COUNTS) if (count >= c).sum() >= CONTACTS_PER_CLASS]
+    found = {}
+    if recencies >= 1:
+        edges = recency_edges(gaps, window, recencies)
+        found["recency"] = States(tuple(sorted({*edges, *([window] if gaps.min() < window else [])})))
+    if counts:
+        found["count"] = States(counts=counts[-1] + 1)
+    if len(found) == 2:
+        found["both"] = found["recency"].joined(found["count"])
+    return found
+
+
+def _gaps(contacts: Timeline) -> FloatArray:
+    """Seconds since the last contact, where one was seen."""
+    seen = contacts.logged.last_contact != NEVER
+    return np.asarray((contacts.time - contacts.logged.last_contact)[seen], dtype=np.float64)
+
+
+def _reward_gains(contacts: Timeline, candidates: Mapping[str, States], settings: Settings) -> dict[str, float]:
+    key = contacts.user_key[contacts.user_of_row]
+    margin = held_out_log_odds(
+        contacts.free_context(), contacts.action, contacts.reward, key, contacts.time, seed=settings.seed
+    )
+    if margin is None:
+        return {}
+    return _gains(contacts, candidates, margin, contacts.reward, fold_of(key, settings.seed + 1, FOLDS))
+
+
+def _logging_gains(
+    timeline: Timeline, cap_modelled: bool, candidates: Mapping[str, States], settings: Settings
+) -> dict[str, float]:
+    """The hazard is fitted on one half of the users; what history adds to it is learned and judged on the other."""
+    rng = np.random.default_rng(settings.seed)
+    possible = timeline.free if cap_modelled else np.ones(len(timeline), dtype=np.bool_)
+    others = np.flatnonzero((timeline.action == 0) & possible)
+    sample = rng.choice(others, min(len(others), ROWS_WITHOUT_CONTACT), replace=False)
+    keep = (timeline.action > 0) & possible
+    keep[sample] = True
+    rows = timeline.rows(keep)
+    key = rows.user_key[rows.user_of_row]
+    half = fold_of(key, settings.seed + 1, 2)
+    train, rest = rows.rows(half == 0), rows.rows(half == 1)
+    if not (train.action > 0).any() or not (rest.action > 0).any():
+        return {}
+    model = PropensityModel.fit(train.free_context(), train.action, history=False, seed=settings.seed, light=True)
+    contact = model.when_free(rest.free_context())[:, 0].sum(axis=1)
+    made = (rest.action > 0).astype(np.float64)
+    return _gains(rest, candidates, log_odds(contact), made, fold_of(key[half == 1], settings.seed + 2, FOLDS))
+
+
+def _gains(
+    rows: Timeline, candidates: Mapping[str, States], offset: FloatArray, outcome: FloatArray, fold: IntArray
+) -> dict[str, float]:
+    """Held-out log likelihood that each candidate adds to what the exogenous features say."""
+    gains = dict.fromkeys(candidates, 0.0)
+    for f in range(FOLDS):
+        train, test = fold != f, fold == f
+        base = StateEffects.fit(NO_STATE, np.zeros(int(train.sum()), dtype=np.int64), offset[train], outcome[train])
+        before = log_loss(offset[test] + base.effect[0], outcome[test]).sum()
+        for name, states in candidates.items():
+            state = states.of(rows.time, rows.logged)
+            effects = StateEffects.fit(states, state[train], offset[train], outcome[train])
+            gains[name] += float(before - log_loss(offset[test] + effects.effect[state[test]], outcome[test]).sum())
+    return gains
+
+
+def _best(gains: Mapping[str, float], enough: float) -> tuple[str, float]:
+    """The candidate that gains most, if it gains enough."""
+    name = max(gains, key=lambda n: gains[n], default="nothing")
+    return (name, gains[name]) if gains.get(name, 0.0) > enough else ("nothing", 0.0)

@@ -1,0 +1,139 @@
+"""What a log says against the assumptions of an evaluation: the tests of `diagnostics` on cross-fitted models."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from engagex_sim.block import Recursion
+from engagex_sim.cap import DAY
+from engagex_sim.columns import BoolArray, FloatArray
+from engagex_sim.crossfit import Fitted
+from engagex_sim.dependence import Carried
+from engagex_sim.diagnostics import (
+    JointTest,
+    ReactionRows,
+    calibration_cells,
+    calibration_table,
+    drift_test,
+    flag,
+    joint_test,
+    reaction_rows,
+    reaction_sample,
+    reaction_test,
+    with_day_fixed,
+)
+from engagex_sim.margins import MAX_LEVELS, Margins
+from engagex_sim.ope.weights import Overlap
+from engagex_sim.preparation import Prepared
+from engagex_sim.timeline import Timeline
+
+ACTIVITY = "triggers_7d"
+COUNTS, GAPS = 3, 8  # classes of the count of earlier contacts and of the time since the last, for the test of drift
+
+
+class Flags(NamedTuple):
+    """The flags and what stands behind one of them."""
+
+    table: pd.DataFrame  # flag, statistic, df, p_value, flagged, sentence: one row each
+    calibration: pd.DataFrame  # by, cell, contacts, expected, ratio: before any recalibration, on the sampled users
+
+
+def flags(prepared: Prepared, fitted: Sequence[Fitted], splits: Sequence[BoolArray], carry: Carried) -> Flags:
+    """One joint test per assumption, from the models fitted on the users outside of each of `splits` (n_users,).
+
+    All look at the evaluation period; all but drift, which needs every contact, at a sample of users.
+    """
+    drift = _drift(prepared, fitted, splits)
+    if not prepared.evaluation.contact_is_a_choice:
+        why = "contacting was no choice in this log, only the kind was"
+        rows = [flag("reaction", None, why), flag("drift", drift), flag("calibration", None, why)]
+        return Flags(pd.DataFrame(rows), pd.DataFrame(columns=["by", "cell", "contacts", "expected", "ratio"]))
+    sample = _sample(prepared)
+    blocks = [
+        (prepared.evaluation.users(judged & sample), models)
+        for judged, models in zip(splits, fitted, strict=True)
+        if (judged & sample).any()
+    ]
+    calibration, table = _calibration(prepared, blocks, carry)
+    reaction, why = None, "the triggers are the contacts, so the log shows no other visits"
+    if ACTIVITY in prepared.evaluation.columns:
+        reaction, why = _reaction(prepared, blocks), "the evaluation period is too short to see what follows a contact"
+    rows = [flag("reaction", reaction, why), flag("drift", drift), flag("calibration", calibration)]
+    return Flags(pd.DataFrame(rows), table)
+
+
+def overlap_table(names: Sequence[str], overlaps: Sequence[Overlap]) -> pd.DataFrame:
+    """One row per policy: `policy`, and the fields of its cap-marginal `Overlap`."""
+    return pd.DataFrame([{"policy": n, **o._asdict()} for n, o in zip(names, overlaps, strict=True)])
+
+
+def _log_end(prepared: Prepared) -> int:
+    return prepared.days.first + prepared.days.total * DAY
+
+
+def _free(t: Timeline, prepared: Prepared) -> BoolArray:
+    return t.free if prepared.cap_modelled else np.ones(len(t), dtype=np.bool_)
+
+
+def _sample(prepared: Prepared) -> BoolArray:
+    return reaction_sample(prepared.evaluation, _free(prepared.evaluation, prepared), _log_end(prepared))
+
+
+def _reaction(prepared: Prepared, blocks: Sequence[tuple[Timeline, Fitted]]) -> JointTest | None:
+    margins = Margins.of(prepared.evaluation.contacts())
+    found = []
+    for t, models in blocks:
+        hazard = models.logging_with_history.when_free(t.free_context()).sum(axis=(1, 2))
+        levels = [prepared.days.of(t.time), *margins.levels(t.columns).values()]
+        found.append(reaction_rows(t, hazard, _free(t, prepared), levels, _log_end(prepared)))
+    rows = ReactionRows.join(found)
+    return reaction_test(rows) if len(rows.surprise) else None
+
+
+def _drift(prepared: Prepared, fitted: Sequence[Fitted], splits: Sequence[BoolArray]) -> JointTest:
+    """Over the contacts of the evaluation period, for before it the log does not know whom it had contacted earlier.
+
+    How many contacts a user had, and how long ago, is adjusted for: both grow into a trend over the log.
+    """
+    parts = []
+    for judged, models in zip(splits, fitted, strict=True):
+        c = prepared.evaluation.users(judged).contacts()
+        middle = (_log_end(prepared) - c.log_start) // (2 * DAY)
+        by_kind = models.interest(with_day_fixed(c, float(middle)).free_context())
+        gap = (c.time - c.logged.last_contact).astype(np.float64)
+        predicted = by_kind[np.arange(len(c)), c.action - 1]
+        parts.append((c.user_key[c.user_of_row], c.time, c.reward, predicted, c.logged.contacts, gap))
+    key, time, reward, predicted, contacts, gap = (np.concatenate(column) for column in zip(*parts, strict=True))
+    before = gap[contacts > 0]
+    edges = np.unique(np.quantile(before, np.arange(1, GAPS) / GAPS)) if len(before) else np.zeros(0)
+    recency = np.where(contacts > 0, np.searchsorted(edges, gap, side="right"), len(edges) + 1)
+    classes = [group[:, None] == np.unique(group)[1:] for group in (np.minimum(contacts, COUNTS), recency)]
+    return drift_test(key, time, reward, predicted, np.column_stack(classes).astype(np.float64))
+
+
+def _calibration(
+    prepared: Prepared, blocks: Sequence[tuple[Timeline, Fitted]], carry: Carried
+) -> tuple[JointTest, pd.DataFrame]:
+    """Contacts made and expected before recalibration, by day and by activity."""
+    margins = Margins.of(prepared.evaluation.contacts())
+    by = [("day", prepared.days.count), *([(ACTIVITY, MAX_LEVELS)] if ACTIVITY in margins.names else [])]
+    made: list[list[FloatArray]] = [[] for _ in by]
+    expected: list[list[FloatArray]] = [[] for _ in by]
+    for t, models in blocks:
+        context, modelled = t.free_context(), prepared.cap_modelled
+        recursion = Recursion(
+            carry.logging, carry.weights, modelled, t.unexplained(modelled), models.interest_by_state(context)
+        )
+        occupied = recursion.run(t, models.logging.when_free(context)).sum(axis=(1, 2))
+        action = np.where(t.breaks_cap, 0, t.action) if modelled else t.action
+        groups = {"day": prepared.days.of(t.time)} | margins.levels(t.columns)
+        for i, (name, count) in enumerate(by):
+            cells = calibration_cells(action, occupied, t.user_of_row, groups[name], count, t.n_users)
+            made[i].append(cells[0])
+            expected[i].append(cells[1])
+    totals = [(np.concatenate(m), np.concatenate(e)) for m, e in zip(made, expected, strict=True)]
+    tables = [calibration_table(name, *cells) for (name, _), cells in zip(by, totals, strict=True)]
+    scores = np.hstack([cells[0] - cells[1] for cells in totals])
+    return joint_test(scores), pd.concat(tables, ignore_index=True)

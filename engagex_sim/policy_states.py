@@ -1,0 +1,74 @@
+"""What a policy would do in every state of the contact history that it could have left its users in."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from engagex_sim.cap import DAY
+from engagex_sim.columns import FloatArray
+from engagex_sim.features import History
+from engagex_sim.policy import Policy, checked_probabilities
+from engagex_sim.states import NEVER_SEEN, NO_STATE, States, whole_days
+from engagex_sim.timeline import Timeline
+
+RESULTS = "interests_so_far"  # the history feature that tells results
+MAX_COUNT = 12  # contacts that a policy which counts them is shown at most
+
+
+@dataclass(frozen=True)
+class ByState:
+    """A policy's probabilities of contact, by the states of its contact history that it tells apart."""
+
+    states: States
+    when_free: FloatArray  # (n, S, K), or (n, 1, K) where all states have the same
+
+
+def policy_by_state(policy: Policy, timeline: Timeline, weights: States) -> tuple[FloatArray, ByState | None]:
+    """The policy's answer (n, K + 1) at the logged states if free, and in every state; the states refine `weights`.
+
+    A policy that reads `days_since_contact` is shown it in whole days plus a half, and exactly for contacts before the
+    evaluation. None for one that reads the results of its own contacts: no state that is carried tells them.
+    Raises `InputError` for a wrong answer.
+    """
+    t = timeline
+    context = t.free_context()
+    answer = checked_probabilities(policy, context)
+    read = set(context.history_read)
+    if not read or not t.contact_is_a_choice:
+        return answer, ByState(weights, answer[:, None, 1:])
+    if RESULTS in read:
+        return answer, None
+    span = int((t.time - t.evaluation_start[t.user_of_row]).max(initial=0))
+    room = 1 if t.cap.seconds == 0 else span // t.cap.seconds + 1
+    most = int(t.initial.contacts.max(initial=0)) + room
+    states = weights.joined(
+        States(
+            edges=whole_days(max(t.cap.seconds, DAY), max(span, t.cap.seconds) + DAY)
+            if "days_since_contact" in read
+            else NO_STATE.edges,
+            counts=min(most, MAX_COUNT) + 1 if "contacts_so_far" in read else 1,
+        )
+    )
+    when_free = np.zeros((len(t), states.size, len(t.kinds)))
+    start, gap = t.evaluation_start[t.user_of_row], t.time - t.initial.last_contact[t.user_of_row]
+    for state in range(states.size):
+        begin, end = states.recency(state)
+        before = (begin <= gap) & (gap < end)  # the last contact is the one before the evaluation
+        possible = before | ((begin <= t.time - start) & (begin < NEVER_SEEN))
+        rows = np.flatnonzero(possible & (end > t.cap.seconds))
+        example = states.example(state, t.time[rows])
+        last = np.where(before[rows], t.time[rows] - gap[rows], example.last_contact)
+        shown = t.context(
+            rows,
+            history=History(last, example.contacts, example.interests),
+            free=np.ones(len(rows), dtype=np.bool_),
+        )
+        when_free[rows, state] = checked_probabilities(policy, shown)[:, 1:]
+        if RESULTS in shown.history_read:
+            return answer, None
+    return answer, ByState(states, when_free)
+
+
+def with_no_contact(contacts: FloatArray) -> FloatArray:
+    """Probabilities (n, K + 1) of all actions from those of the contacts (n, K)."""
+    return np.column_stack([np.maximum(0.0, 1.0 - contacts.sum(axis=1)), contacts])

@@ -1,0 +1,109 @@
+"""One target policy on a block of users: its weights at the logged contacts, and its sums per user."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from engagex_sim.block import Block, Recursion, at_logged_states
+from engagex_sim.columns import FloatArray, sums_by
+from engagex_sim.ope.weights import cumulative, ratio
+from engagex_sim.policy import Policy
+from engagex_sim.policy_states import policy_by_state
+from engagex_sim.simulate import simulate
+from engagex_sim.timeline import Timeline
+
+ROLLOUTS = 10  # simulated histories of each user under a policy that reads its own results
+
+
+@dataclass(frozen=True)
+class PolicyTerms:
+    """One target policy on a block: c logged contacts, p pairs of interests, u users, d days of the evaluation.
+
+    What needs the recursion is NaN for a policy that reads the results of its own contacts.
+    """
+
+    contact_probability: FloatArray  # (c,) q^π of the logged contact
+    one_step: FloatArray  # (c,) one-step weight
+    cumulative: FloatArray  # (c,) cumulative weight
+    pair_probability: FloatArray  # (p,) q^π(second | contact at first)
+    model: FloatArray  # (u, d) Σ_t Σ_k q^π q̂ by day
+    expected: FloatArray  # (u,) Σ_t Σ_k q^π
+    one_step_model: FloatArray  # (u,) Σ_t Σ_k π q̂ at the logged states
+    one_step_contacts: FloatArray  # (u,) Σ_t Σ_k π at the logged states
+    one_step_rest: FloatArray  # (u,) one-step weights summed over decisions without contact
+    history_model: FloatArray  # (u,) Σ_t ρ_{t−1} Σ_k π q̂ at the logged states, ρ the cumulative weight
+    history_contacts: FloatArray  # (u,) Σ_t ρ_{t−1} Σ_k π at the logged states
+    rollout: FloatArray  # (u, 2) interests and contacts in simulated histories; NaN where the recursion is exact
+    bound: FloatArray  # (u,) what the cap-marginal weights of one user's contacts can add up to at most
+
+
+def policy_terms(policy: Policy, block: Block) -> PolicyTerms:
+    """Ask the policy and reduce its answers. Raises `InputError` for a wrong answer."""
+    t, user, contact = block.timeline, block.timeline.user_of_row, block.contact
+    answer, by_state = policy_by_state(policy, t, block.carry.weights)
+    undefined = np.full(t.n_users, np.nan)
+    if by_state is None:
+        by_recursion = {
+            "contact_probability": np.full(len(contact), np.nan),
+            "pair_probability": np.full(len(block.first), np.nan),
+            "model": np.full((t.n_users, block.days.count), np.nan),
+            "expected": undefined,
+            "bound": np.full(t.n_users, np.inf),
+            "rollout": _roll_out(policy, block),
+        }
+    else:
+        recursion = Recursion(by_state.states, block.carry.weights, True, None, block.predicted)
+        occupied = recursion.run(t, by_state.when_free)
+        most = ratio(occupied.ravel(), block.logging.ravel()).reshape(len(t), -1).max(axis=1, initial=0.0)
+        by_recursion = {
+            "contact_probability": block.of_contacts(occupied),
+            "pair_probability": recursion.pairs(block, by_state.when_free),
+            "model": block.by_day((occupied * block.predicted).sum(axis=(1, 2))),
+            "expected": sums_by(user, occupied.sum(axis=(1, 2)), t.n_users),
+            "bound": _most(t, most),
+            "rollout": np.column_stack([undefined, undefined]),
+        }
+    here = at_logged_states(answer, t, True)
+    of_action = here[np.arange(len(t)), t.action]
+    one_step = ratio(of_action, block.one_step_logging[np.arange(len(t)), t.action])
+    of_logging = block.with_history[np.arange(len(t)), t.action]
+    history_ratio = ratio(of_action, of_logging)
+    history_ratio[of_logging == 0] = 1.0  # the history goes on after a contact that the modelled policy never makes
+    history = cumulative(t.user_start, history_ratio)
+    before = np.concatenate([[1.0], history[:-1]])
+    before[t.user_start[:-1][np.diff(t.user_start) > 0]] = 1.0
+    model_here = (here[:, 1:] * block.here(block.predicted)).sum(axis=1)
+    contacts_here = here[:, 1:].sum(axis=1)
+    return PolicyTerms(
+        **by_recursion,
+        one_step=one_step[contact],
+        cumulative=np.where(of_action > 0, history, 0.0)[contact],
+        one_step_model=sums_by(user, model_here, t.n_users),
+        one_step_contacts=sums_by(user, contacts_here, t.n_users),
+        one_step_rest=sums_by(user, np.where(t.action == 0, one_step, 0.0), t.n_users),
+        history_model=sums_by(user, before * model_here, t.n_users),
+        history_contacts=sums_by(user, before * contacts_here, t.n_users),
+    )
+
+
+def _roll_out(policy: Policy, block: Block) -> FloatArray:
+    """(u, 2) interests and contacts per user in histories simulated with the reward model's word for the results."""
+    t = block.timeline
+    total = np.zeros((t.n_users, 2))
+    rng = np.random.default_rng(t.user_key[0])  # the same users give the same histories
+    for _ in range(ROLLOUTS):
+        run = simulate(t, policy, block.fitted.interest, rng)
+        total[:, 0] += sums_by(t.user_of_row, run.reward_probability, t.n_users)
+        total[:, 1] += sums_by(t.user_of_row, (run.action > 0).astype(np.float64), t.n_users)
+    return total / ROLLOUTS
+
+
+def _most(t: Timeline, weight: FloatArray) -> FloatArray:
+    """(u,) the largest weight of each user's decisions times the contacts that the cap leaves room for."""
+    largest = np.zeros(t.n_users)
+    np.maximum.at(largest, t.user_of_row, weight)
+    seen = np.diff(t.user_start) > 0
+    span = np.zeros(t.n_users)
+    span[seen] = t.time[t.user_start[1:][seen] - 1] - t.time[t.user_start[:-1][seen]]
+    room = np.diff(t.user_start) if t.cap.seconds == 0 else np.minimum(np.diff(t.user_start), span // t.cap.seconds + 1)
+    return np.where(room > 0, largest * room, 0.0)

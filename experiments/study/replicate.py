@@ -1,0 +1,104 @@
+"""One log of a cell: every estimate on it beside the truth, in as few numbers as the scores need."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from engagex_sim.errors import InputError
+from engagex_sim.evaluation import cross_fit, estimate_all, refitted
+from engagex_sim.policy import policy_name
+from engagex_sim.preparation import prepare_decisions
+from engagex_sim.result import CURRENT, HEADLINE, ON_POLICY, PRIMARY
+from engagex_sim.settings import Settings
+from engagex_sim.tables import interval_table, summary_table
+from engagex_sim.worlds import logged_decisions, visible
+from experiments.study.cells import FOLDS, N_BOOT, Cell
+from experiments.study.extras import hidden_cause_bounds, refit_intervals, run_extras
+from experiments.study.truth import Metrics, WorldTruth, truths
+
+FLAGGED = 300  # logs of a cell on which the assumptions are tested
+SEEDS_APART = 1_000_000  # more than a cell has replications, so that studies with other seeds share no log
+KEYS = ("policy", "estimator", "metric")
+NAMES = ("values", "intervals", "policies", "runs")
+NUMBERS = ("value", "ci_low", "ci_high", "lift", "lift_low", "lift_high")
+
+
+@dataclass(frozen=True)
+class Tables:
+    """The rows of some logs; every table has the columns `cell` and `replication`."""
+
+    values: pd.DataFrame  # policy, estimator, metric, NUMBERS, truth, true_lift, verdict
+    intervals: pd.DataFrame  # policy, method, ends for interests per user and its lift when compared alone, truths
+    policies: pd.DataFrame  # policy, overlap of the headline's weights, extras
+    runs: pd.DataFrame  # seconds of one core, interests, why the whole log was refused, extras
+
+    @classmethod
+    def join(cls, parts: Sequence["Tables"]) -> "Tables":
+        """All rows, in order."""
+        return cls(*(pd.concat([getattr(part, name) for part in parts], ignore_index=True) for name in NAMES))
+
+
+def replicate(cell: Cell, replication: int, study_seed: int, fixed: WorldTruth) -> Tables:
+    """Draw log `replication` of the cell, evaluate every policy on it with light models, and keep what is scored.
+
+    `fixed` is what is true on every log of the world. Nothing depends on what else is run, or in which order. A
+    log that the tool refuses as a whole leaves its reason and no values.
+    """
+    began = time.process_time()
+    world, policies = cell.world, cell.policies()
+    seed = study_seed * SEEDS_APART + replication
+    settings = Settings(
+        grid="light", folds=FOLDS, n_boot=N_BOOT, seed=seed, cap_days=world.cap.days, refit_boot=cell.refits
+    )
+    log = visible(logged_decisions(world, cell.n_users, np.random.default_rng([study_seed, replication])))
+    key = {"cell": cell.name, "replication": replication}
+    try:
+        prepared = prepare_decisions(log, settings, world=world)
+        crossfitted = cross_fit(prepared, policies, settings)
+        estimates = estimate_all(prepared, crossfitted.observed, settings)
+    except InputError as error:
+        refused = pd.DataFrame([key | {"seconds": time.process_time() - began, "refused": str(error)}])
+        nothing = pd.DataFrame([], columns=[*key])
+        return Tables(nothing, nothing, nothing, refused)
+    population = study_seed * SEEDS_APART + replication // cell.chunk
+    true = truths(world, policies, crossfitted, settings, fixed, population)
+    names = [policy_name(policy) for policy in policies]
+    intervals = interval_table(names, estimates)
+    if settings.refit_boot:
+        replicates = refitted(prepared, policies, settings)
+        intervals = pd.concat([intervals, refit_intervals(names, estimates, replicates)], ignore_index=True)
+    table = summary_table(names, estimates, log.n_users, refusal=prepared.refusal)
+    facts = [key | {"policy": name} | estimates.overlap[p]["cap"]._asdict() for p, name in enumerate(names)]
+    if fixed.odds_ratio is not None:
+        bounds = hidden_cause_bounds(crossfitted, estimates, settings, fixed.odds_ratio)
+        facts = [own | more for own, more in zip(facts, bounds, strict=True)]
+    run = key | {
+        "seconds": time.process_time() - began,
+        "interests": prepared.facts.n_interests,
+        "contacts": prepared.facts.n_contacts,
+        "refused": None,
+    }
+    return Tables(
+        values=_kept(table, true).assign(cell=cell.name, replication=replication),
+        intervals=_beside(intervals, true).assign(cell=cell.name, replication=replication),
+        policies=pd.DataFrame(facts),
+        runs=pd.DataFrame([run | run_extras(prepared, crossfitted, replication < FLAGGED)]),
+    )
+
+
+def _kept(table: pd.DataFrame, true: Mapping[str, Metrics]) -> pd.DataFrame:
+    """All estimators for the primary metric, the headline and the log itself for every metric."""
+    own = table[(table["metric"] == PRIMARY) | table["estimator"].isin([HEADLINE, ON_POLICY])]
+    kept = own[[*KEYS, *NUMBERS, "verdict"]].reset_index(drop=True)
+    return _beside(kept, true)
+
+
+def _beside(table: pd.DataFrame, true: Mapping[str, Metrics]) -> pd.DataFrame:
+    """With the columns `truth` and `true_lift`, of the primary metric where the table names none."""
+    metrics = table["metric"] if "metric" in table else [PRIMARY] * len(table)
+    truth = [true[policy][metric] for policy, metric in zip(table["policy"], metrics, strict=True)]
+    current = [true[CURRENT][metric] for metric in metrics]
+    return table.assign(truth=truth, true_lift=np.subtract(truth, current))

@@ -1,0 +1,110 @@
+"""A study's directory: what was asked, the truths, and one small folder per finished unit of work."""
+
+import json
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pandas as pd
+
+from engagex_sim.errors import InputError
+from engagex_sim.report.tables import write_text
+from engagex_sim.whole import written_whole
+from experiments.study.cells import Cell
+from experiments.study.replicate import NAMES, Tables
+from experiments.study.truth import WorldTruth
+
+LIBRARIES = ("engagex-sim", "numpy", "numba", "xgboost", "scikit-learn")
+
+
+class Store:
+    """Every file appears whole or not at all, so a study that was stopped is continued where it stood."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    @classmethod
+    def new(cls, directory: Path, seed: int, small: bool) -> "Store":
+        """A new study. Raises `InputError` where the directory cannot be made."""
+        with written_whole(directory) as folder:
+            asked = {"seed": seed, "small": small, "cells": {}, "versions": {name: version(name) for name in LIBRARIES}}
+            write_text(folder / "study.json", _json(asked))
+        return cls(directory)
+
+    @classmethod
+    def opened(cls, directory: Path) -> "Store":
+        """An earlier study. Raises `InputError` where there is none."""
+        if not (directory / "study.json").is_file():
+            raise InputError(f"{directory} holds no study to continue: it has no study.json; give --out for a new one.")
+        return cls(directory)
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """The seed, whether it is the small study, the versions, and the cells tried so far."""
+        return dict(json.loads((self.directory / "study.json").read_text(encoding="utf-8")))
+
+    def add(self, cells: Sequence[Cell]) -> None:
+        """Note the cells. Raises `InputError` where one was run under the same name as something else."""
+        asked = self.asked
+        for cell in cells:
+            now = json.loads(json.dumps(cell.describe()))
+            if asked["cells"].setdefault(cell.name, now) != now:
+                raise InputError(
+                    f"{self.directory} holds another cell {cell.name!r} than this version's; start a new study."
+                )
+        self._replace("study.json", _json(asked))
+
+    def truth(self, name: str) -> WorldTruth | None:
+        """What was stored of a world."""
+        path = self.directory / "truth" / f"{name}.json"
+        return WorldTruth(**json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else None
+
+    def keep_truth(self, name: str, truth: WorldTruth) -> None:
+        """Store what is true of a world."""
+        (self.directory / "truth").mkdir(exist_ok=True)
+        self._replace(f"truth/{name}.json", _json(vars(truth)))
+
+    def has(self, cell: str, first: int, last: int) -> bool:
+        """Whether replications `first` to `last - 1` are there."""
+        return self._folder(cell, first, last).is_dir()
+
+    def keep(self, cell: str, first: int, last: int, tables: Tables) -> None:
+        """Write the rows of a finished unit of work."""
+        with written_whole(self._folder(cell, first, last)) as folder, duckdb.connect() as connection:
+            for name in NAMES:
+                table = getattr(tables, name)
+                if len(table):
+                    connection.register("rows", table)
+                    connection.execute(f"COPY rows TO {_quoted(folder / name)}.parquet' (FORMAT parquet)")
+
+    def read(self) -> Tables:
+        """All rows, ordered by cell and replication, whatever was finished first."""
+        with duckdb.connect() as connection:
+            return Tables(*(self._read(connection, name) for name in NAMES))
+
+    def _read(self, connection: duckdb.DuckDBPyConnection, name: str) -> pd.DataFrame:
+        files = sorted((self.directory / "replications").glob(f"*/{name}.parquet"))
+        if not files:
+            return pd.DataFrame({"cell": pd.Series(dtype=object), "replication": pd.Series(dtype="int64")})
+        listed = ", ".join(_quoted(path) + "'" for path in files)
+        table = connection.execute(f"SELECT * FROM read_parquet([{listed}], union_by_name = true)").df()
+        return table.sort_values(["cell", "replication"], kind="stable", ignore_index=True)
+
+    def _folder(self, cell: str, first: int, last: int) -> Path:
+        return self.directory / "replications" / f"{cell}-{first:05d}-{last:05d}"
+
+    def _replace(self, name: str, text: str) -> None:
+        path = self.directory / name
+        write_text(path.with_suffix(".part"), text)
+        path.with_suffix(".part").replace(path)
+
+
+def _quoted(path: Path) -> str:
+    """The path as the beginning of a text in SQL."""
+    return "'" + str(path).replace("'", "''")
+
+
+def _json(content: object) -> str:
+    return json.dumps(content, indent=1) + "\n"

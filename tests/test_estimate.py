@@ -1,0 +1,186 @@
+"""From observed blocks to estimates and tables, on a handmade block."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from engagex_sim.estimate import METRICS, NAMES, Estimates, estimate
+from engagex_sim.observe import Observed
+from engagex_sim.policy_terms import PolicyTerms
+from engagex_sim.tables import curve_table, interval_table, summary_table
+
+USERS, DAYS = 400, 3
+
+
+def block(*, bound: float = 20.0) -> Observed:
+    """One contact of every second user, two policies: one that weighs contacts as heavily as not, one unevenly."""
+    rng = np.random.default_rng(0)
+    user = np.arange(0, USERS, 2)
+    reward = (rng.random(len(user)) < 0.4).astype(float)
+    day = rng.integers(0, DAYS, len(user))
+    none = np.zeros(0)
+    current = np.zeros((USERS, DAYS))
+    current[user, day] = reward
+    terms = [
+        PolicyTerms(
+            contact_probability=0.5 * weight,
+            one_step=weight,
+            cumulative=weight**2,
+            pair_probability=none,
+            model=rng.random((USERS, DAYS)) / 10,
+            expected=np.full(USERS, 0.5),
+            one_step_model=rng.random(USERS),
+            one_step_contacts=np.full(USERS, 0.5),
+            one_step_rest=np.full(USERS, 1.5),
+            history_model=rng.random(USERS),
+            history_contacts=rng.random(USERS),
+            rollout=np.full((USERS, 2), np.nan),
+            bound=np.full(USERS, bound),
+        )
+        for weight in (np.ones(len(user)), rng.lognormal(-0.5, 1.0, len(user)))
+    ]
+    return Observed(
+        user_key=rng.integers(0, 2**63, USERS).astype(np.uint64),
+        decisions=np.full(USERS, 2),
+        current=current,
+        current_contacts=np.bincount(user, minlength=USERS).astype(float),
+        user=user,
+        day=day,
+        reward=reward,
+        predicted=np.full(len(user), 0.3),
+        logging=np.full(len(user), 0.5),
+        propensity_logged=np.ones(len(user), dtype=bool),
+        levels=np.zeros((len(user), 1), dtype=np.int64),
+        expected=np.zeros((1, 1)),
+        first=np.zeros(0, dtype=np.int64),
+        second=np.zeros(0, dtype=np.int64),
+        pair_logging=none,
+        policies=tuple(terms),
+    )
+
+
+def estimated(observed: Observed) -> Estimates:
+    return estimate(observed, recalibrate=False, interest_value=5.0, contact_cost=1.0, seed=0, n_boot=200)
+
+
+def test_shrunk_members_are_the_plain_form_on_shrunk_weights() -> None:
+    observed = block()
+    found = estimated(observed)
+    for p, terms in enumerate(observed.policies):
+        ips, clipped = found.value[p, NAMES.index("ips_step"), 0], found.value[p, NAMES.index("clipped_ips_step"), 0]
+        parameter = found.shrinkage[p, NAMES.index("clipped_ips_step")]
+        assert clipped == pytest.approx((np.minimum(terms.one_step, parameter) * observed.reward).sum() / USERS)
+        assert clipped <= ips
+    plain = [name.rsplit("_", 1)[0] in ("ips", "snips", "dm", "dr", "sndr") for name in NAMES]
+    np.testing.assert_array_equal(np.isnan(found.shrinkage), np.tile(plain, (2, 1)))
+
+
+def test_cumulative_weights_correct_the_model_at_the_logged_states() -> None:
+    observed = block()
+    terms, found = observed.policies[1], estimated(observed)
+    correction = (terms.cumulative * (observed.reward - observed.predicted)).sum() / USERS
+    robust = found.value[1, NAMES.index("dr_traj")]
+    assert robust[0] == pytest.approx(terms.history_model.mean() + correction)
+    assert robust[METRICS.index("contacts_per_user")] == pytest.approx(terms.history_contacts.mean())
+
+
+def test_every_statistic_is_repeated_in_replicates_and_with_users_left_out() -> None:
+    found = estimated(block())
+    for repeats, own in (
+        (found.jackknife, found.value),
+        (found.current_jackknife, found.current),
+        (found.curve_jackknife, found.curve),
+    ):
+        assert repeats.shape == (USERS, *own.shape)
+        np.testing.assert_allclose(repeats[..., :1].mean(axis=0), own[..., :1], rtol=0.02)
+    some = found.only([1])
+    np.testing.assert_array_equal(some.jackknife[:, 0], found.jackknife[:, 1])
+    np.testing.assert_array_equal(some.curve, found.curve[[1, 2]])
+
+
+def test_the_interval_table_sets_other_methods_beside_the_headline() -> None:
+    found = estimated(block())
+    table = interval_table(["even", "uneven"], found)
+    assert table["method"].tolist() == ["bootstrap", "influence", "bernstein"] * 2
+    assert table["reason"].isna().all()
+    summary = summary_table(["even", "uneven"], found, USERS)
+    head = summary[(summary["estimator"] == "dr_cap") & (summary["metric"] == "interests_per_user")]
+    bootstrap = table[table["method"] == "bootstrap"]
+    np.testing.assert_allclose(bootstrap["value_low"], head["ci_low"])
+    assert (bootstrap["lift_high"].to_numpy() <= head["lift_high"].to_numpy()).all()  # those hold jointly
+    bernstein = table[table["method"] == "bernstein"]
+    assert (bernstein["value_high"] - bernstein["value_low"] > np.ptp(bootstrap[["value_low", "value_high"]])).all()
+
+
+def test_replicates_with_models_fitted_anew_have_an_interval_of_their_own() -> None:
+    found = estimated(block())
+    e, m = NAMES.index("dr_cap"), METRICS.index("interests_per_user")
+    wider = np.column_stack([2 * found.replicates[:, :, e, m], found.current_replicates[:, m]])
+    table = interval_table(["even", "uneven"], found, wider).set_index(["policy", "method"])
+    assert table.index.get_level_values("method").tolist() == ["bootstrap", "influence", "bernstein", "refit"] * 2
+    width = table["value_high"] - table["value_low"]
+    for policy in ("even", "uneven"):
+        assert width[policy, "refit"] == pytest.approx(2 * width[policy, "bootstrap"])
+
+
+def test_a_policy_that_reads_results_has_cumulative_weights_and_a_model_based_answer_only() -> None:
+    observed = block()
+    even, terms = observed.policies
+    unknown = np.full(USERS, np.nan)
+    reader = replace(
+        terms,
+        contact_probability=np.full(len(observed.user), np.nan),
+        model=np.full((USERS, DAYS), np.nan),
+        expected=unknown,
+        rollout=np.tile([0.2, 0.5], (USERS, 1)),
+        bound=np.full(USERS, np.inf),
+    )
+    found = estimated(replace(observed, policies=(even, reader)))
+    table = summary_table(["even", "reader"], found, USERS)
+    rows = table[(table["policy"] == "reader") & (table["metric"] == "interests_per_user")].set_index("estimator")
+    assert rows.loc["dm_rollout", "value"] == pytest.approx(0.2)
+    assert np.isnan(rows.loc["dm_rollout", "lift_low"])
+    assert "model-based" in rows.loc["dm_rollout", "reason"]
+    assert np.isfinite(rows.loc[["ips_traj", "snips_traj", "dr_traj", "sndr_traj"], "ci_low"]).all()
+    assert rows.filter(regex="_cap$", axis=0)["value"].isna().all()
+    assert rows.loc["dr_cap", "verdict"] == "cannot be answered from this log"
+    assert "reads the results" in rows.loc["dr_cap", "reason"]
+    alone = summary_table(["even"], found.only([0]), USERS)
+    pd.testing.assert_frame_equal(alone, table[table["policy"] != "reader"], check_dtype=False)
+    curves = curve_table(["even", "reader"], found, np.arange(1, DAYS + 1), USERS, None)
+    assert curves.loc[curves["policy"] == "reader", "ci_low"].isna().all()
+
+
+def test_nothing_bounds_the_weights_of_a_policy_that_acts_where_the_log_never_does() -> None:
+    observed = block(bound=np.inf)
+    table = interval_table(["even", "uneven"], estimated(observed))
+    rows = table[table["method"] == "bernstein"]
+    assert rows[["value_low", "value_high", "lift_low", "lift_high"]].isna().all(axis=None)
+    assert rows["reason"].notna().all()
+    assert table.loc[table["method"] != "bernstein", "reason"].isna().all()
+
+
+def test_a_log_without_contacts_has_estimates_and_no_warning() -> None:
+    observed = block()
+    nobody = np.zeros(0, dtype=np.int64)
+    empty = replace(
+        observed,
+        user=nobody,
+        day=nobody,
+        reward=nobody.astype(float),
+        predicted=nobody.astype(float),
+        logging=nobody.astype(float),
+        propensity_logged=nobody.astype(bool),
+        levels=np.zeros((0, 1), dtype=np.int64),
+        current=np.zeros((USERS, DAYS)),
+        current_contacts=np.zeros(USERS),
+        policies=tuple(
+            replace(p, contact_probability=np.zeros(0), one_step=np.zeros(0), cumulative=np.zeros(0))
+            for p in observed.policies
+        ),
+    )
+    found = estimated(empty)
+    assert found.value[0, NAMES.index("ips_cap"), 0] == 0
+    assert summary_table(["even", "uneven"], found, USERS)["reason"].notna().any()
