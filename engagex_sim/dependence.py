@@ -16,7 +16,7 @@ from engagex_sim.settings import Settings
 from engagex_sim.states import NO_STATE, States, recency_edges
 from engagex_sim.timeline import Timeline
 
-CONTACTS_PER_CLASS = 150  # a class of the history holds at least so many logged contacts
+INTERESTS_PER_CLASS = 20  # a class of the history holds about so many at least: an answer may come to rest on it
 MAX_RECENCIES, MAX_COUNTS = 8, 4
 # Held-out log likelihood, in all, that a dependence must gain to be carried. Interests are few, and what they depend on
 # decides whether an answer is right; contacts are many, and the recursion bears a missing dependence of theirs well.
@@ -64,7 +64,7 @@ def carried(timeline: Timeline, cap_modelled: bool, settings: Settings) -> Carri
     history = {name: gain for name, gain in gains.items() if name != "past results"}
     logging, gain = _best(history, MIN_LOGGING_GAIN)
     if logging != "nothing":
-        unbound = unbound.joined(candidates[logging])
+        unbound = unbound.joined(candidates[logging] if cap_modelled else States(counts=candidates[logging].counts))
         notes.append(
             f"The current strategy depends on {_WORDS[logging]} (held-out log likelihood +{gain:.1f}): its model reads"
             " it."
@@ -82,8 +82,8 @@ _WORDS: Mapping[str, str] = {
 def _candidates(contacts: Timeline, window: int) -> dict[str, States]:
     """States that the contacts can tell apart; none where too few users were contacted again."""
     gaps, count = _gaps(contacts), contacts.logged.contacts
-    recencies = min(MAX_RECENCIES, len(gaps) // CONTACTS_PER_CLASS)
-    counts = [c for c in range(1, MAX_COUNTS) if (count >= c).sum() >= CONTACTS_PER_CLASS]
+    recencies = min(MAX_RECENCIES, int(contacts.reward[count > 0].sum()) // INTERESTS_PER_CLASS)
+    counts = [c for c in range(1, MAX_COUNTS) if contacts.reward[count >= c].sum() >= INTERESTS_PER_CLASS]
     found = {}
     if recencies >= 1:
         edges = recency_edges(gaps, window, recencies)
@@ -150,6 +150,10 @@ def _gains(
 
 
 def _best(gains: Mapping[str, float], enough: float) -> tuple[str, float]:
-    """The candidate that gains most, if it gains enough."""
-    name = max(gains, key=lambda n: gains[n], default="nothing")
-    return (name, gains[name]) if gains.get(name, 0.0) > enough else ("nothing", 0.0)
+    """The candidate that gains most, if it gains enough; both features together must gain that much beyond one."""
+    single = {name: gain for name, gain in gains.items() if name != "both"}
+    name = max(single, key=lambda n: single[n], default="nothing")
+    best = max(single.get(name, 0.0), 0.0)
+    if gains.get("both", 0.0) > best + enough:
+        return "both", gains["both"]
+    return (name, best) if best > enough else ("nothing", 0.0)

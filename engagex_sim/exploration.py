@@ -190,7 +190,8 @@ def sentence(policy: str, table: pd.DataFrame, where: str, current: float) -> st
         f" probability {100 * best['rate']:g} % wherever the current strategy hardly ever does so, and log that"
         f" probability. It means {best['random_contacts_per_1000']:,.0f} random contacts per 1,000 users, {where}"
         f" ({best['extra_contacts_per_1000']:+,.0f} contacts in all). The 95 % interval of the lift would then be about"
-        f" {100 * best['lift_width'] / current:,.0f} percentage points wide."
+        f" {100 * best['lift_width'] / current:,.0f} percentage points wide, if interest there is as the reward model"
+        " expects."
     )
 
 

@@ -45,7 +45,7 @@ def flags(prepared: Prepared, fitted: Sequence[Fitted], splits: Sequence[BoolArr
 
     All look at the evaluation period; all but drift, which needs every contact, at a sample of users.
     """
-    drift = _drift(prepared, fitted, splits)
+    drift = _drift(prepared, fitted, splits, carry)
     if not prepared.evaluation.contact_is_a_choice:
         why = "contacting was no choice in this log, only the kind was"
         rows = [flag("reaction", None, why), flag("drift", drift), flag("calibration", None, why)]
@@ -92,10 +92,12 @@ def _reaction(prepared: Prepared, blocks: Sequence[tuple[Timeline, Fitted]]) -> 
     return reaction_test(rows) if len(rows.surprise) else None
 
 
-def _drift(prepared: Prepared, fitted: Sequence[Fitted], splits: Sequence[BoolArray]) -> JointTest:
+def _drift(prepared: Prepared, fitted: Sequence[Fitted], splits: Sequence[BoolArray], carry: Carried) -> JointTest:
     """Over the contacts of the evaluation period, for before it the log does not know whom it had contacted earlier.
 
-    How many contacts a user had, and how long ago, is adjusted for: both grow into a trend over the log.
+    How many contacts a user had, and how long ago, is adjusted for: both grow into a trend over the log. Where interest
+    depends on how long ago the last contact was, so is the smooth trend of users never seen contacted: theirs was
+    before the log, longer ago every day.
     """
     parts = []
     for judged, models in zip(splits, fitted, strict=True):
@@ -110,7 +112,11 @@ def _drift(prepared: Prepared, fitted: Sequence[Fitted], splits: Sequence[BoolAr
     edges = np.unique(np.quantile(before, np.arange(1, GAPS) / GAPS)) if len(before) else np.zeros(0)
     recency = np.where(contacts > 0, np.searchsorted(edges, gap, side="right"), len(edges) + 1)
     classes = [group[:, None] == np.unique(group)[1:] for group in (np.minimum(contacts, COUNTS), recency)]
-    return drift_test(key, time, reward, predicted, np.column_stack(classes).astype(np.float64))
+    adjust = np.column_stack(classes).astype(np.float64)
+    if carry.weights.edges:
+        unseen = np.where(contacts > 0, 0.0, (time - prepared.days.first) / DAY)
+        adjust = np.column_stack([adjust, unseen, unseen**2])
+    return drift_test(key, time, reward, predicted, adjust)
 
 
 def _calibration(

@@ -1,6 +1,7 @@
 """One log of a cell: every estimate on it beside the truth, in as few numbers as the scores need."""
 
 import time
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -50,10 +51,11 @@ def replicate(cell: Cell, replication: int, study_seed: int, fixed: WorldTruth) 
     began = time.process_time()
     world, policies = cell.world, cell.policies()
     seed = study_seed * SEEDS_APART + replication
+    own = zlib.crc32(cell.name.encode())  # cells that share a world share no log
     settings = Settings(
         grid="light", folds=FOLDS, n_boot=N_BOOT, seed=seed, cap_days=world.cap.days, refit_boot=cell.refits
     )
-    log = visible(logged_decisions(world, cell.n_users, np.random.default_rng([study_seed, replication])))
+    log = visible(logged_decisions(world, cell.n_users, np.random.default_rng([study_seed, replication, own])))
     key = {"cell": cell.name, "replication": replication}
     try:
         prepared = prepare_decisions(log, settings, world=world)
