@@ -21,9 +21,15 @@ class HiddenCause(NamedTuple):
 
 
 def hidden_cause(
-    observed: Observed, weights: Sequence[FloatArray], names: Sequence[str], *, seed: int, n_boot: int
+    observed: Observed,
+    weights: Sequence[FloatArray],
+    names: Sequence[str],
+    *,
+    seed: int,
+    n_boot: int,
+    strengths: Sequence[float] = STRENGTHS,
 ) -> HiddenCause:
-    """Bounds by strength Λ and the breaking point of every policy.
+    """Bounds by strength Λ, one row per policy and each of `strengths`, and the breaking point of every policy.
 
     `weights` are the recalibrated cap-marginal weights (c,) of each policy. For the same `seed` the bootstrap draws the
     users that the headline's does, so that at Λ = 1 the bounds are the percentile interval of `dr_cap`.
@@ -40,11 +46,11 @@ def hidden_cause(
         value, exposed = replicates[:, 1 + 2 * p], replicates[:, 2 + 2 * p]
         lift = value - replicates[:, 0]
         if not np.isfinite(lift).any():
-            rows += [(name, strength, *[math.nan] * 4) for strength in STRENGTHS]
+            rows += [(name, strength, *[math.nan] * 4) for strength in strengths]
             undefined = BreakingPoint(math.nan, "no contact probabilities are known, so no bounds are either")
             points.append((name, undefined.strength, undefined.reason, sentence(name, undefined)))
             continue
-        for strength in STRENGTHS:
+        for strength in strengths:
             ends = (*outer_interval(value, exposed, strength), *outer_interval(lift, exposed, strength))
             rows.append((name, strength, max(ends[0], 0.0), *ends[1:]))
         point = breaking_point(lift, exposed)

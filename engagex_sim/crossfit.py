@@ -9,11 +9,12 @@ import numpy as np
 from engagex_sim.columns import BoolArray, FloatArray
 from engagex_sim.dependence import Carried
 from engagex_sim.errors import InputError
+from engagex_sim.margins import MAX_LEVELS
 from engagex_sim.models.calibrate import log_odds, sigmoid
 from engagex_sim.models.propensity import PropensityModel
 from engagex_sim.models.reward import RewardModel
 from engagex_sim.models.state_effects import StateEffects
-from engagex_sim.policy import HISTORY_FEATURES, Context, Policy, policy_name
+from engagex_sim.policy import Context, Policy, policy_name
 from engagex_sim.settings import Settings
 from engagex_sim.states import NO_STATE, States
 from engagex_sim.timeline import Timeline
@@ -28,6 +29,7 @@ class Fitted:
 
     reward_model: RewardModel
     reward_effects: StateEffects  # what the carried contact history adds to its log odds
+    score_edges: FloatArray  # where classes of predicted interest begin, about equally many contacts in each
     logging: PropensityModel  # reads exogenous features and the carried history: for contact probabilities
     logging_with_history: PropensityModel  # reads history too: for cumulative weights
     policies: tuple[Policy, ...]
@@ -42,7 +44,7 @@ class Fitted:
     def interest(self, context: Context) -> FloatArray:
         """q̂ (n, K) in the state that the context's history features tell."""
         by_state = self.interest_by_state(context)
-        state = self.reward_effects.states.of_features(*(context[name] for name in HISTORY_FEATURES))
+        state = self.reward_effects.states.of_features(context)
         return np.asarray(by_state[np.arange(len(context)), state])
 
 
@@ -100,9 +102,11 @@ def fit(
         cost=settings.cost,
         rng=np.random.default_rng(seed),
     )
+    effects = _reward_effects(reward_model, evaluation, carry.weights)
     return Fitted(
         reward_model,
-        _reward_effects(reward_model, evaluation, carry.weights),
+        effects,
+        _score_edges(reward_model, effects, evaluation),
         logging,
         with_history,
         tuple(_trained(p, training) for p in policies),
@@ -115,6 +119,13 @@ def _reward_effects(model: RewardModel, evaluation: Timeline, states: States) ->
     contacts = evaluation.contacts()
     own = model.predict(contacts.free_context())[np.arange(len(contacts)), contacts.action - 1]
     return StateEffects.fit(states, states.of(contacts.time, contacts.logged), log_odds(own), contacts.reward)
+
+
+def _score_edges(model: RewardModel, effects: StateEffects, evaluation: Timeline) -> FloatArray:
+    contacts = evaluation.contacts()
+    own = log_odds(model.predict(contacts.free_context())[np.arange(len(contacts)), contacts.action - 1])
+    scores = sigmoid(own + effects.effect[effects.states.of(contacts.time, contacts.logged)])
+    return np.unique(np.quantile(scores, np.arange(1, MAX_LEVELS) / MAX_LEVELS))
 
 
 def _trained(policy: Policy, training: Training) -> Policy:

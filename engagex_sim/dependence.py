@@ -16,7 +16,9 @@ from engagex_sim.settings import Settings
 from engagex_sim.states import NO_STATE, States, recency_edges
 from engagex_sim.timeline import Timeline
 
-INTERESTS_PER_CLASS = 20  # a class of the history holds about so many at least: an answer may come to rest on it
+# What a class of the history holds at least, about. An answer may come to rest on the interests in a class of the
+# weights; the logging policy is learned from contacts alone.
+INTERESTS_PER_CLASS, CONTACTS_PER_CLASS = 20, 150
 MAX_RECENCIES, MAX_COUNTS = 8, 4
 # Held-out log likelihood, in all, that a dependence must gain to be carried. Interests are few, and what they depend on
 # decides whether an answer is right; contacts are many, and the recursion bears a missing dependence of theirs well.
@@ -42,7 +44,7 @@ def carried(timeline: Timeline, cap_modelled: bool, settings: Settings) -> Carri
     if not timeline.contact_is_a_choice:
         return Carried(NO_STATE, NO_STATE)
     contacts = timeline.rows((timeline.action > 0) & (timeline.free | (not cap_modelled)))
-    candidates = _candidates(contacts, timeline.cap.seconds)
+    candidates = _candidates(contacts, timeline.cap.seconds, contacts.reward, INTERESTS_PER_CLASS)
     reward, gain = _best(_reward_gains(contacts, candidates, settings), MIN_GAIN)
     notes = []
     if reward != "nothing":
@@ -53,10 +55,11 @@ def carried(timeline: Timeline, cap_modelled: bool, settings: Settings) -> Carri
     if not cap_modelled:  # what a strategy does that keeps no cap depends on its last contact all the more
         unbound = States(recency_edges(_gaps(contacts), 0, MAX_RECENCIES))
     weights = candidates.get(reward, NO_STATE)
-    kept = candidates | {"past results": States(interests=True)}
-    gains = _logging_gains(timeline, cap_modelled, kept, settings)
+    of_logging = _candidates(contacts, timeline.cap.seconds, np.ones(len(contacts)), CONTACTS_PER_CLASS)
+    results = States(interests=True)
+    gains = _logging_gains(timeline, cap_modelled, of_logging | {"past results": results}, settings)
     if gains.get("past results", 0.0) > MIN_LOGGING_GAIN and gains["past results"] > 0.5 * max(gains.values()):
-        weights = weights.joined(kept["past results"])
+        weights = weights.joined(results)
         notes.append(
             "The current strategy reacts to the results of its own contacts (held-out log likelihood"
             f" +{gains['past results']:.1f}): past results are carried."
@@ -64,7 +67,7 @@ def carried(timeline: Timeline, cap_modelled: bool, settings: Settings) -> Carri
     history = {name: gain for name, gain in gains.items() if name != "past results"}
     logging, gain = _best(history, MIN_LOGGING_GAIN)
     if logging != "nothing":
-        unbound = unbound.joined(candidates[logging] if cap_modelled else States(counts=candidates[logging].counts))
+        unbound = unbound.joined(of_logging[logging] if cap_modelled else States(counts=of_logging[logging].counts))
         notes.append(
             f"The current strategy depends on {_WORDS[logging]} (held-out log likelihood +{gain:.1f}): its model reads"
             " it."
@@ -79,11 +82,11 @@ _WORDS: Mapping[str, str] = {
 }
 
 
-def _candidates(contacts: Timeline, window: int) -> dict[str, States]:
-    """States that the contacts can tell apart; none where too few users were contacted again."""
+def _candidates(contacts: Timeline, window: int, worth: FloatArray, enough: int) -> dict[str, States]:
+    """States with contacts worth `enough` in each class, where `worth` is (c,); none where too few came again."""
     gaps, count = _gaps(contacts), contacts.logged.contacts
-    recencies = min(MAX_RECENCIES, int(contacts.reward[count > 0].sum()) // INTERESTS_PER_CLASS)
-    counts = [c for c in range(1, MAX_COUNTS) if contacts.reward[count >= c].sum() >= INTERESTS_PER_CLASS]
+    recencies = min(MAX_RECENCIES, int(worth[count > 0].sum()) // enough)
+    counts = [c for c in range(1, MAX_COUNTS) if worth[count >= c].sum() >= enough]
     found = {}
     if recencies >= 1:
         edges = recency_edges(gaps, window, recencies)

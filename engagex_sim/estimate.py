@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Self
 
 import numpy as np
 
@@ -42,25 +41,6 @@ class Estimates:
     shrinkage: FloatArray  # (p, e) λ that SLOPE chose on the interests; NaN where weights are not shrunk
     rollout: FloatArray  # (p, m) by the reward model in simulated histories; NaN where the recursion serves
     bernstein: FloatArray  # (p, 4) finite-sample ends of the value and of the lift, from `ips_cap`; NaN if unbounded
-
-    def only(self, policies: Sequence[int]) -> Self:
-        """The same for some of the policies."""
-        own = list(policies)
-        curves = [*own, -1]
-        return replace(
-            self,
-            value=self.value[own],
-            replicates=self.replicates[:, own],
-            jackknife=self.jackknife[:, own],
-            curve=self.curve[curves],
-            curve_replicates=self.curve_replicates[:, curves],
-            curve_jackknife=self.curve_jackknife[:, curves],
-            overlap=[self.overlap[p] for p in own],
-            weights=[self.weights[p] for p in own],
-            shrinkage=self.shrinkage[own],
-            rollout=self.rollout[own],
-            bernstein=self.bernstein[own],
-        )
 
 
 class _Columns:

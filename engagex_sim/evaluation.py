@@ -14,7 +14,7 @@ from engagex_sim.crossfit import Fitted, fit
 from engagex_sim.dependence import Carried, carried
 from engagex_sim.errors import InputError
 from engagex_sim.estimate import METRICS, NAMES, Estimates, estimate
-from engagex_sim.explore import explore
+from engagex_sim.exploration_plan import explore
 from engagex_sim.flags import flags, overlap_table
 from engagex_sim.hashing import bootstrap_counts, fold_of
 from engagex_sim.log import DataQuality, TableSource, read_log
@@ -24,6 +24,7 @@ from engagex_sim.models.metrics import reliability_table
 from engagex_sim.observe import Observed, observe
 from engagex_sim.ope.verdict import UNANSWERABLE
 from engagex_sim.policy import Policy, policy_name
+from engagex_sim.policy_states import states_carried
 from engagex_sim.preparation import Prepared, held_out, prepare
 from engagex_sim.result import CURRENT, HEADLINE, PRIMARY, Result
 from engagex_sim.settings import Settings, first_problem
@@ -31,7 +32,8 @@ from engagex_sim.tables import curve_table, interval_table, summary_table
 from engagex_sim.worlds import Truth, World, true_value
 
 Progress = Callable[[str, int, int], None]  # what is being done, steps done, steps in all
-ROWS_AT_ONCE = 1_000_000
+ROWS_AT_ONCE = 1_000_000  # times the states of the contact history that are carried
+TRIAL_ROWS = 1_000
 
 
 @dataclass(frozen=True)
@@ -124,7 +126,8 @@ def _exploration(
             continue
         found = explore(prepared, crossfitted.fitted, crossfitted.splits, crossfitted.carried, p)
         if found is not None:
-            plans.append(found.plan.assign(policy=name, where=found.where, sentence=found.sentence))
+            words = found.plan.assign(policy=name, where=found.where, sentence=found.sentence)
+            plans.append(words.assign(lacking_share=found.lacking_share))
     return pd.concat(plans, ignore_index=True)
 
 
@@ -164,15 +167,18 @@ def cross_fit(
 ) -> CrossFitted:
     """Fit on the other folds' users, observe each fold's users in blocks."""
     evaluation, days = prepared.evaluation, prepared.days
-    carry = carried(evaluation, prepared.cap_modelled, settings)
-    margins = Margins.of(evaluation.contacts())
-    block = evaluation.user_start[:-1] // (ROWS_AT_ONCE // carry.logging.size)
-    fitted, observed, train = [], [], []
     splits = _splits(prepared, settings)
+    teachers = evaluation if prepared.judged.all() else evaluation.users(~prepared.judged)
+    carry = carried(teachers, prepared.cap_modelled, settings)
+    margins = Margins.of(teachers.contacts())
+    trial = evaluation.rows(np.arange(len(evaluation)) < TRIAL_ROWS)
+    fitted, observed, train = [], [], []
     for f, judged in enumerate(splits):
         progress(f)
         models = fit(prepared.timeline, ~judged, policies, settings, settings.seed + f, prepared.cap_modelled, carry)
         train.append(train_metrics(prepared.timeline.users(~judged).contacts(), models))
+        states = [states_carried(policy, trial, carry.weights) for policy in models.policies]
+        block = evaluation.user_start[:-1] // (ROWS_AT_ONCE // max(carry.logging.size, *states, 1))
         observed += [
             observe(evaluation.users(judged & (block == b)), models, days, margins, prepared.cap_modelled, carry)
             for b in np.unique(block[judged])

@@ -35,7 +35,7 @@ class Observed:
     predicted: FloatArray  # (c,) q̂ of the logged contact
     logging: FloatArray  # (c,) q^b of the logged contact, before recalibration; 0 where nothing explains the contact
     propensity_logged: BoolArray  # (c,)
-    levels: IntArray  # (c, f) the level of each margin that the contact lies in: day, features, kind, state
+    levels: IntArray  # (c, f) the level of each margin that the contact lies in: day, features, kind, state, score
     expected: FloatArray  # (f, levels) Σ q^b over all decision points, by level
     first: IntArray  # (p,) earlier contact of each pair of interests of one user
     second: IntArray  # (p,) later one
@@ -106,6 +106,9 @@ def observe(
     expected = [sums_by(level, everything, size) for level in levels]
     expected.append(sums_by(np.arange(len(t.kinds)), logging.sum(axis=(0, 1)), size))
     expected.append(sums_by(np.arange(carry.weights.size), logging.sum(axis=(0, 2)), size))
+    score = np.searchsorted(fitted.score_edges, predicted, side="right")
+    expected.append(sums_by(score.ravel(), logging.ravel(), size))
+    own_score = score[contact, state[contact], taken]
     return Observed(
         user_key=t.user_key,
         decisions=np.diff(t.user_start),
@@ -122,7 +125,7 @@ def observe(
         predicted=block.of_contacts(predicted),
         logging=np.where(explained, block.of_contacts(logging), 0.0),
         propensity_logged=np.isfinite(t.propensity[contact]),
-        levels=np.column_stack([*(level[contact] for level in levels), taken, state[contact]]),
+        levels=np.column_stack([*(level[contact] for level in levels), taken, state[contact], own_score]),
         expected=np.stack(expected),
         first=first,
         second=second,
@@ -137,7 +140,7 @@ def _with_logged_propensity(hazard: FloatArray, t: Timeline, state: IntArray) ->
     if len(known) == 0:
         return hazard
     hazard = hazard.copy()
-    own = 0 if hazard.shape[1] == 1 else state[known]
+    own = state[known]
     here, taken = hazard[known, own], t.action[known] - 1
     rest = 1.0 - here[np.arange(len(known)), taken]
     scale = np.divide(1.0 - t.propensity[known], rest, out=np.zeros(len(known)), where=rest > 0)
@@ -149,7 +152,8 @@ def _with_logged_propensity(hazard: FloatArray, t: Timeline, state: IntArray) ->
 
 def _logging_with_history(fitted: Fitted, t: Timeline, cap_modelled: bool) -> FloatArray:
     """b(a | x, logged history), shape (n, K + 1)."""
-    hazard = _with_logged_propensity(fitted.logging_with_history.when_free(t.free_context()), t, t.action)
+    no_state = np.zeros(len(t), dtype=np.int64)
+    hazard = _with_logged_propensity(fitted.logging_with_history.when_free(t.free_context()), t, no_state)
     return at_logged_states(with_no_contact(hazard[:, 0]), t, cap_modelled)
 
 

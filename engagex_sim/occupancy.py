@@ -216,7 +216,7 @@ def _forward(
                         elif g % 2 == 1:
                             new[count + 1] += flow
                         else:
-                            chance = liked[row, at if liked.shape[1] > 1 else 0, k]
+                            chance = liked[row, state if liked.shape[1] > 1 else 0, k]
                             new[count + 1] += flow * chance
                             new[count] += flow * (1.0 - chance)
                     stays = max(0.0, 1.0 - made)

@@ -69,6 +69,12 @@ def policy_by_state(policy: Policy, timeline: Timeline, weights: States) -> tupl
     return answer, ByState(states, when_free)
 
 
+def states_carried(policy: Policy, timeline: Timeline, weights: States) -> int:
+    """How many states the recursion carries for the policy, asked about these decision points."""
+    by_state = policy_by_state(policy, timeline, weights)[1]
+    return 1 if by_state is None else by_state.states.size
+
+
 def with_no_contact(contacts: FloatArray) -> FloatArray:
     """Probabilities (n, K + 1) of all actions from those of the contacts (n, K)."""
     return np.column_stack([np.maximum(0.0, 1.0 - contacts.sum(axis=1)), contacts])

@@ -99,11 +99,13 @@ def _roll_out(policy: Policy, block: Block) -> FloatArray:
 
 
 def _most(t: Timeline, weight: FloatArray) -> FloatArray:
-    """(u,) the largest weight of each user's decisions times the contacts that the cap leaves room for."""
+    """(u,) the largest weight of each user's decisions times the contacts that the log leaves room for."""
     largest = np.zeros(t.n_users)
     np.maximum.at(largest, t.user_of_row, weight)
     seen = np.diff(t.user_start) > 0
     span = np.zeros(t.n_users)
     span[seen] = t.time[t.user_start[1:][seen] - 1] - t.time[t.user_start[:-1][seen]]
-    room = np.diff(t.user_start) if t.cap.seconds == 0 else np.minimum(np.diff(t.user_start), span // t.cap.seconds + 1)
+    room = np.diff(t.user_start)
+    if t.cap.seconds > 0 and not t.breaks_cap.any():
+        room = np.minimum(room, span // t.cap.seconds + 1)
     return np.where(room > 0, largest * room, 0.0)

@@ -8,6 +8,7 @@ import numpy as np
 from engagex_sim.cap import DAY, NEVER
 from engagex_sim.columns import FloatArray, IntArray
 from engagex_sim.features import History
+from engagex_sim.policy import Context
 
 NEVER_SEEN = 2**59  # seconds: the recency edge beyond which lies only "no contact seen"
 
@@ -43,12 +44,19 @@ class States:
         recency = np.searchsorted(np.array(self.edges, dtype=np.int64), time - history.last_contact, side="right")
         return np.asarray(recency * self.groups + self.group(history.contacts, history.interests), dtype=np.int64)
 
-    def of_features(self, days_since_contact: FloatArray, contacts: FloatArray, interests: FloatArray) -> IntArray:
-        """The state (n,) from the history features of the same names."""
-        gap = np.where(np.isinf(days_since_contact), NEVER_SEEN, np.round(days_since_contact * DAY))
-        recency = np.searchsorted(np.array(self.edges, dtype=np.int64), gap, side="right")
-        group = self.group(contacts.astype(np.int64), interests.astype(np.int64))
-        return np.asarray(recency * self.groups + group, dtype=np.int64)
+    def of_features(self, context: Context) -> IntArray:
+        """The state (n,) from a context's history features, of which only those that tell states apart are read."""
+        nothing = np.zeros(len(context), dtype=np.int64)
+        recency, contacts, interests = nothing, nothing, nothing
+        if self.edges:
+            days = context["days_since_contact"]
+            gap = np.where(np.isinf(days), NEVER_SEEN, np.round(np.where(np.isinf(days), 0.0, days) * DAY))
+            recency = np.searchsorted(np.array(self.edges, dtype=np.int64), gap, side="right")
+        if self.counts > 1:
+            contacts = context["contacts_so_far"].astype(np.int64)
+        if self.interests:
+            interests = context["interests_so_far"].astype(np.int64)
+        return np.asarray(recency * self.groups + self.group(contacts, interests), dtype=np.int64)
 
     def recency(self, state: int) -> tuple[int, int]:
         """Where the state's class of recency begins and ends, seconds; the end of the last class is beyond all."""
@@ -73,13 +81,18 @@ class States:
         return np.asarray(recency * coarse.groups + coarse.group(count, liked), dtype=np.int64)
 
     def example(self, state: int, time: IntArray) -> History:
-        """A history (n,) that lies in `state` at each `time`: the middle of its recency, the least of its count."""
+        """A history (n,) that lies in `state` at each `time`: the middle of its recency, the least of its count.
+
+        The class before "no contact seen" has no middle: half a day after it begins.
+        """
         edges = (0, *self.edges)
         recency = state // self.groups
         if recency == len(self.edges):  # the last class is open
             last = np.full(len(time), NEVER) if edges[-1] >= NEVER_SEEN else time - edges[-1]
         else:
-            last = time - (edges[recency] + min(edges[recency + 1], edges[recency] + DAY)) // 2
+            open_ended = edges[recency + 1] >= NEVER_SEEN
+            end = edges[recency] + DAY if open_ended else edges[recency + 1]
+            last = time - (edges[recency] + end) // 2
         both = 2 if self.interests else 1
         count, liked = state // both % self.counts, state % both
         return History(last, np.full(len(time), count), np.full(len(time), liked))

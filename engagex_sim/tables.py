@@ -8,7 +8,7 @@ import pandas as pd
 
 from engagex_sim.columns import FloatArray, IntArray
 from engagex_sim.estimate import METRICS, NAMES, Estimates
-from engagex_sim.ope.intervals import influence_interval, interval
+from engagex_sim.ope.intervals import influence_interval, interval, refit_interval
 from engagex_sim.ope.terms import ESTIMATORS
 from engagex_sim.ope.verdict import UNANSWERABLE, judge
 from engagex_sim.result import CURRENT, HEADLINE, ON_POLICY, PRIMARY, ROLL_OUT, SUMMARY_COLUMNS
@@ -80,8 +80,9 @@ def interval_table(names: Sequence[str], estimates: Estimates, refitted: FloatAr
     Each interval holds with 95 % for the one number, not jointly. `bootstrap` is the one that the summary uses, of the
     headline estimator; `influence` the normal one, of the same. `bernstein` holds for a log of any size, for `ips_cap`
     with its weights taken as known; NaN with a reason where nothing bounds them. `refit`, where `refitted` (r, p + 1)
-    is given, has its standard error from replicates of the policies' and the current strategy's headline values whose
-    models were fitted anew. Columns: policy, estimator, method, value_low, value_high, lift_low, lift_high, reason.
+    is given with two replicates or more, has its standard error from the policies' and the current strategy's headline
+    values whose models were fitted anew, and Student's quantile, since those are few. Columns: policy, estimator,
+    method, value_low, value_high, lift_low, lift_high, reason.
     """
     e, m = NAMES.index(HEADLINE), METRICS.index(PRIMARY)
     columns = [
@@ -110,7 +111,7 @@ def interval_table(names: Sequence[str], estimates: Estimates, refitted: FloatAr
         ]
         if refitted is not None and len(refitted) > 1:
             anew = np.column_stack([refitted[:, p], refitted[:, p] - refitted[:, -1]])
-            rows.append((name, HEADLINE, "refit", *_each(value, anew, jackknife), None))
+            rows.append((name, HEADLINE, "refit", *np.column_stack(refit_interval(value, anew)).ravel(), None))
     return pd.DataFrame(rows, columns=[*columns, "reason"])
 
 

@@ -52,8 +52,8 @@ def run_study(
         raise InputError(f"{store.directory} is a study with --seed {asked['seed']}; leave out --seed and --small.")
     store.add(own)
     terminal = Terminal(quiet)
-    todo = units_of(own, replications, asked["small"], asked["seed"])
-    missing = [unit for unit in todo if not store.has(unit.cell, unit.first, unit.last)]
+    done = {cell.name: store.done(cell.name) for cell in own}
+    missing = list(units_of(own, replications, asked["small"], asked["seed"], done))
     terminal.say(_plan(own, missing, workers))
     with terminal.progress() as progress:
         try:
@@ -103,7 +103,7 @@ def _run(
 
 def _write(directory: Path, tables: Tables, asked: dict[str, object]) -> None:
     rules = fit_rules(tables)
-    scores = {"accuracy": accuracy(tables.values), "claims": claims(tables), "verdict_rules": rules.table}
+    scores = {"accuracy": accuracy(tables.values, tables.runs), "claims": claims(tables), "verdict_rules": rules.table}
     for name, table in scores.items():
         write_text(directory / f"{name}.csv", csv_text(table))
     draw(scores["accuracy"], directory)
@@ -112,7 +112,7 @@ def _write(directory: Path, tables: Tables, asked: dict[str, object]) -> None:
 
 def _tell(terminal: Terminal, tables: Tables) -> None:
     terminal.say(f"{HEADLINE}, {PRIMARY}, in percent of the truth:")
-    terminal.say(headline(accuracy(tables.values))[SHOWN].round(1).to_string(index=False))
+    terminal.say(headline(accuracy(tables.values, tables.runs))[SHOWN].round(1).to_string(index=False))
     for claim in claims(tables).itertuples(index=False):
         terminal.say(f"{claim.cell}: {claim.claim}: {claim.value:.3g} (wanted: {claim.wanted}); holds: {claim.holds}")
     refused = tables.runs["refused"].dropna()

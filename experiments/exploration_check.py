@@ -1,22 +1,73 @@
-"""Does an exploration plan keep its word? Plan it on one log of a world, carry it out, and compare the intervals."""
+"""`exploration_check`: does a plan of exploration keep its word? Plan it on a log, carry it out, compare intervals."""
 
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
+import pandas as pd
+from scipy.special import logit
 
-from engagex_sim.columns import BoolArray
+from engagex_sim.columns import Column, FloatArray
 from engagex_sim.evaluation import cross_fit, estimate_all
 from engagex_sim.exploration import chosen
-from engagex_sim.explore import explore
-from engagex_sim.exploring import Exploring, explored_log
-from engagex_sim.hashing import fold_of
+from engagex_sim.exploration_plan import explore
+from engagex_sim.explored_world import Exploring, explored_log
 from engagex_sim.ope.verdict import UNANSWERABLE
 from engagex_sim.policy import Policy, policy_name
 from engagex_sim.preparation import Prepared, prepare_decisions
+from engagex_sim.report.tables import csv_text, write_text
 from engagex_sim.result import HEADLINE, PRIMARY
 from engagex_sim.settings import Settings
 from engagex_sim.tables import summary_table
+from engagex_sim.whole import written_whole
 from engagex_sim.worlds import World, logged_decisions, visible
+from engagex_sim.worlds.deterministic import Deterministic
+from experiments.inputs import output_directory
+from experiments.terminal import Terminal
+from policies import FirstChance
+
+NEAR = 0.15  # by which a width may differ from the plan
+
+
+@dataclass(frozen=True)
+class FixedRule(Deterministic):
+    """`deterministic` with the same interest of 3 % everywhere: a plan needs a reward model that holds off the rule."""
+
+    own_name: ClassVar[str] = "fixed_rule"
+
+    def interest_odds(self, features: Mapping[str, Column]) -> FloatArray:
+        return np.full(len(features["hour"]), logit(0.03))
+
+
+def run_check(n_logs: int, n_users: int, seed: int, out: Path | None, quiet: bool) -> None:
+    """Check the plan for `first_chance` on `n_logs` logs of a company that contacts by a fixed rule; say what came."""
+    directory = None if out is None else output_directory(out, "exploration_check")
+    terminal = Terminal(quiet)
+    terminal.say(f"Planning and carrying out exploration on {n_logs} logs of {n_users:,} users each, by a fixed rule.")
+    rows = []
+    with terminal.progress() as progress:
+        for log in range(n_logs):
+            progress("logs", log, n_logs)
+            settings = Settings(grid="light", folds=2, n_boot=300, seed=seed + log)
+            rows.append(check_exploration(FixedRule(), FirstChance(), n_users, settings))
+        progress("logs", n_logs, n_logs)
+    table = pd.DataFrame(rows)
+    terminal.say(table.round(3).to_string(index=False))
+    planned = table.dropna()
+    for what in ("value", "lift"):
+        ratio = planned[f"{what}_ratio"]
+        terminal.say(
+            f"Width of the interval of the {what} over the planned one: {ratio.mean():.2f} on average; within"
+            f" {100 * NEAR:.0f} % on {(ratio.sub(1).abs() <= NEAR).sum()} of {len(planned)} logs with a plan."
+        )
+    before, after = (int(planned[f"answerable_{when}"].sum()) for when in ("before", "after"))
+    terminal.say(f"Answerable before: {before}, after: {after}.")
+    if directory is not None:
+        with written_whole(directory) as folder:
+            write_text(folder / "logs.csv", csv_text(table))
+        terminal.say(f"Written: {directory}", on_one_line=True)
 
 
 def check_exploration(world: World, policy: Policy, n_users: int, settings: Settings) -> dict[str, float]:
@@ -28,7 +79,7 @@ def check_exploration(world: World, policy: Policy, n_users: int, settings: Sett
     """
     before, own = _prepared(world, None, n_users, settings), [policy]
     crossfitted = cross_fit(before, own, settings)
-    found = explore(before, crossfitted.fitted, _judged(before, settings), crossfitted.carried, 0)
+    found = explore(before, crossfitted.fitted, crossfitted.splits, crossfitted.carried, 0)
     best = None if found is None else chosen(found.plan)
     if best is None:
         return dict.fromkeys(("rate", "answerable_before", "answerable_after", "value_ratio", "lift_ratio"), np.nan)
@@ -49,11 +100,6 @@ def _prepared(world: World, explorer: Policy | None, n_users: int, settings: Set
     rng = np.random.default_rng([settings.seed, 0 if explorer is None else 1])
     log = logged_decisions(world, n_users, rng) if explorer is None else explored_log(world, explorer, n_users, rng)
     return prepare_decisions(visible(log), settings)
-
-
-def _judged(prepared: Prepared, settings: Settings) -> list[BoolArray]:
-    fold = fold_of(prepared.evaluation.user_key, settings.seed, settings.folds)
-    return [fold == f for f in range(settings.folds)]
 
 
 def _headline(prepared: Prepared, policy: Policy, settings: Settings) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from engagex_sim.errors import InputError
-from engagex_sim.hidden_cause import HELD, implied_odds_ratio
+from engagex_sim.implied_odds import HELD, implied_odds_ratio
 from engagex_sim.report.formats import counted
 from engagex_sim.result import CURRENT
 from engagex_sim.whole import written_whole

@@ -55,6 +55,7 @@ TOOLS: Mapping[str, str] = {
     "make_world": "Write triggers.csv, actions.csv and truth.json of a synthetic world.",
     "estimator_study": "Are the answers right? Bias, RMSE and coverage of every estimator in worlds of known truth.",
     "estimator_benchmark": "How long do seven estimators and their bootstrap take, beside a gather per replicate?",
+    "exploration_check": "Does a plan of exploration keep its word? Plan it, carry it out, and compare the intervals.",
     "new_policy": "Write a ten-line policy of your own and its contract test.",
 }
 

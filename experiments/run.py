@@ -171,6 +171,19 @@ def estimator_benchmark(
     run_benchmark(n_users, decisions, n_boot, gathered, seed, out)
 
 
+@app.command("exploration_check", help=SUMMARIES["exploration_check"])
+def exploration_check(
+    n_logs: Annotated[int, typer.Option("--logs", metavar="N", min=2, help="How many logs.")] = 20,
+    n_users: Annotated[int, typer.Option(metavar="N", min=500, help="Users in each.")] = 6_000,
+    seed: Annotated[int, typer.Option(metavar="N", min=0, help="The same seed gives the same numbers.")] = 0,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Also write logs.csv; must not exist.")] = None,
+    quiet: opt.Quiet = False,
+) -> None:
+    from experiments.exploration_check import run_check
+
+    run_check(n_logs, n_users, seed, out, quiet)
+
+
 @app.command("new_policy", help=SUMMARIES["new_policy"])
 def new_policy(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Lower case, as in my_policy.")],

@@ -20,8 +20,8 @@ from engagex_sim.exploration import (
     plan,
     sentence,
 )
-from engagex_sim.explore import explore
-from engagex_sim.exploring import Exploring, explored_log
+from engagex_sim.exploration_plan import explore
+from engagex_sim.explored_world import Exploring, explored_log
 from engagex_sim.hashing import fold_of
 from engagex_sim.occupancy import contact_probabilities
 from engagex_sim.policy import Context, checked_probabilities
@@ -30,6 +30,7 @@ from engagex_sim.settings import Settings
 from engagex_sim.support import SupportRows, support_rows, where
 from engagex_sim.timeline import Timeline
 from engagex_sim.worlds import WORLDS, logged_decisions, visible
+from experiments.run import main
 
 WORLD = WORLDS["deterministic"]
 
@@ -200,3 +201,8 @@ def test_a_deterministic_log_gets_a_plan_and_the_current_policy_needs_none() -> 
     assert current is not None
     assert current.lacking_share < 0.1
     assert current.plan["answerable"].iloc[0]
+
+
+def test_the_check_of_plans_runs_and_says_how_near_they_came(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["exploration_check", "--logs", "2", "--n-users", "2500", "--quiet"]) == 0
+    assert "Answerable before: 0" in capsys.readouterr().out

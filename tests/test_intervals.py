@@ -13,6 +13,7 @@ from engagex_sim.ope.intervals import (
     influence_interval,
     interval,
     jackknife_means,
+    refit_interval,
     smallest_lift,
 )
 
@@ -133,6 +134,23 @@ def test_an_interval_of_rare_weighted_interests_misses_the_truth_as_seldom_above
     assert 1 - below - above >= 0.92
     assert below >= 0.005
     assert above <= 0.055
+
+
+def test_golden_refit_interval() -> None:
+    """Three refits with standard deviation 1: Student's quantile with two degrees of freedom is 4.303."""
+    low, high = refit_interval(np.array([10.0, np.nan]), np.array([[1.0, 1.0], [2.0, 1.0], [3.0, 1.0]]))
+    assert (low[0], high[0]) == pytest.approx((10 - 4.30265, 10 + 4.30265), abs=1e-4)
+    assert np.isnan([low[1], high[1]]).all()
+    assert np.isnan(refit_interval(np.array([10.0]), np.array([[1.0]]))).all()
+    assert np.isnan(refit_interval(np.array([10.0]), np.array([[1.0], [np.nan], [2.0]]))).all()
+
+
+@pytest.mark.parametrize("refits", [2, 4, 15])
+def test_intervals_from_few_refits_hold_as_often_as_they_say(refits: int) -> None:
+    rng = np.random.default_rng(refits)
+    runs = 20_000
+    low, high = refit_interval(rng.normal(size=runs), rng.normal(size=(refits, runs)))
+    assert ((low < 0) & (high > 0)).mean() == pytest.approx(0.95, abs=0.006)
 
 
 def test_golden_empirical_bernstein() -> None:

@@ -87,23 +87,22 @@ class ByState:
         self.states, self.table = states, table
 
     def of(self, context: Context) -> AnyArray:
-        state = self.states.of_features(
-            context["days_since_contact"], context["contacts_so_far"], context["interests_so_far"]
-        )
-        return self.table[context["row"], state]
+        return self.table[context["row"], self.states.of_features(context)]
 
     def action_probabilities(self, context: Context) -> AnyArray:
         contact = self.of(context) * context.mask[:, 1:]
         return np.column_stack([1 - contact.sum(axis=1), contact])
 
 
-@pytest.mark.parametrize("cap", [0, 7])
-def test_the_recursion_over_states_equals_the_frequencies_of_simulated_histories(cap: int) -> None:
+@pytest.mark.parametrize(("cap", "one_hazard"), [(0, False), (7, False), (7, True)])
+def test_the_recursion_over_states_equals_the_frequencies_of_simulated_histories(cap: int, one_hazard: bool) -> None:
     """Hazard and interest depend on recency, count and past interest; contacts before the start are known."""
     copies, rng = 20_000, np.random.default_rng(7)
     times = sorted(float(t) for t in rng.uniform(0, 60, 20))
     states = States((7 * DAY, 10 * DAY, 20 * DAY, NEVER_SEEN), counts=3, interests=True)
     hazard, interest = rng.uniform(0.02, 0.4, (20, states.size, 2)), rng.uniform(0.1, 0.9, (20, states.size, 2))
+    if one_hazard:  # the same in every state, while interest is not
+        hazard[:] = hazard[:, :1]
     rows = np.tile(np.arange(20), copies)
     actions = [int(i == 2) for i in range(20)]
     block = decisions(
@@ -116,7 +115,8 @@ def test_the_recursion_over_states_equals_the_frequencies_of_simulated_histories
     timeline = Timeline.of(block, Cap(cap)).evaluation()
     run = simulate(timeline, ByState(states, hazard), ByState(states, interest).of, np.random.default_rng(1))
     one = timeline.users(np.arange(copies) == 0)
-    q = contact_probabilities(one, hazard[4:], states, interest=interest[4:])
+    when_free = hazard[4:, :1] if one_hazard else hazard[4:]
+    q = contact_probabilities(one, when_free, states, interest=interest[4:])
     state = states.of(timeline.time, run.history).reshape(copies, -1)
     action = run.action.reshape(copies, -1)
     worst = 0.0

@@ -7,7 +7,7 @@ from blocks import Eager, decisions
 
 from engagex_sim.cap import DAY, Cap
 from engagex_sim.columns import AnyArray
-from engagex_sim.features import History
+from engagex_sim.features import History, history_features
 from engagex_sim.occupancy import contact_probabilities
 from engagex_sim.policy import Context
 from engagex_sim.policy_states import policy_by_state
@@ -73,6 +73,14 @@ def test_features_of_a_history_give_its_state() -> None:
         time = np.array([100 * DAY])
         history = states.example(state, time)
         assert states.of(time, history).tolist() == [state]
-        days = np.where(history.last_contact < 0, np.inf, (time - history.last_contact) / DAY)
-        contacts, interests = history.contacts.astype(float), history.interests.astype(float)
-        assert states.of_features(days, contacts, interests).tolist() == [state]
+        context = Context(np.ones((1, 2), dtype=np.bool_), ("contact",), {}, history_features(time, history))
+        assert states.of_features(context).tolist() == [state]
+        assert context.history_read == {"days_since_contact", "contacts_so_far", "interests_so_far"}
+
+
+def test_only_what_tells_states_apart_is_read() -> None:
+    context = Context(
+        np.ones((1, 2), dtype=np.bool_), ("contact",), {}, history_features(np.array([0]), History.none(1))
+    )
+    assert NO_STATE.of_features(context).tolist() == [0] and not context.history_read
+    assert States(counts=2).of_features(context).tolist() == [0] and context.history_read == {"contacts_so_far"}

@@ -1,18 +1,21 @@
 """The study of the estimators: its scores by hand, that it runs, and that it goes on where it was stopped."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from engagex_sim.ope.verdict import BETTER, NO_DIFFERENCE, UNANSWERABLE, WORSE
+from engagex_sim.worlds import Visits
 from experiments.run import main
-from experiments.study import parallel
+from experiments.study import parallel, store
 from experiments.study.cells import cells_of
 from experiments.study.claims import claims
 from experiments.study.replicate import Tables
 from experiments.study.score import accuracy, methods
+from experiments.study.store import Store
 from experiments.study.truth import WorldTruth
 from experiments.study.verdict_rules import fit_rules, is_fitted_on
 
@@ -38,9 +41,14 @@ def read(path: Path) -> pd.DataFrame:
     return pd.read_csv(path, keep_default_na=False, na_values=[""])
 
 
+def logs(rows: pd.DataFrame) -> pd.DataFrame:
+    """Every log of the rows, none refused."""
+    return rows[["cell", "replication"]].drop_duplicates(ignore_index=True).assign(refused=None)
+
+
 def tables(*parts: pd.DataFrame, **others: pd.DataFrame) -> Tables:
     rows = pd.concat(parts, ignore_index=True)
-    runs = rows[["cell", "replication"]].drop_duplicates(ignore_index=True)
+    runs = logs(rows)
     nothing = {name: pd.DataFrame({"cell": [], "policy": [], "method": []}) for name in ("intervals", "policies")}
     return Tables(values=rows, **({**nothing, "runs": runs} | others))
 
@@ -48,7 +56,8 @@ def tables(*parts: pd.DataFrame, **others: pd.DataFrame) -> Tables:
 def test_golden_accuracy() -> None:
     """Over answered runs; a refused one counts only in `answered` and `all_coverage`."""
     found = [(11, 9, 13, BETTER), (9, 8, 9.5, WORSE), (10, 10.5, 11, BETTER), (12, 9, 14, NO_DIFFERENCE)]
-    table = accuracy(values("uniform", [*found, (90.0, 80.0, 99.0, UNANSWERABLE)])).iloc[0]
+    rows = values("uniform", [*found, (90.0, 80.0, 99.0, UNANSWERABLE)])
+    table = accuracy(rows, logs(rows)).iloc[0]
     assert (table["runs"], table["answered"], table["all_coverage"]) == (4, 80, 40)
     assert table["bias"] == pytest.approx(5)
     assert table["bias_error"] == pytest.approx(100 * (5 / 3) ** 0.5 / 10 / 2)
@@ -57,10 +66,18 @@ def test_golden_accuracy() -> None:
     assert table["width"] == pytest.approx((4 + 1.5 + 0.5 + 5) / 4 * 10)
 
 
+def test_a_log_that_is_refused_as_a_whole_neither_answers_nor_covers() -> None:
+    rows = values("uniform", [(10.0, 9.0, 11.0, NO_DIFFERENCE)] * 4)
+    refused = pd.DataFrame({"cell": "visits", "replication": [4], "refused": ["too few users"]})
+    table = accuracy(rows, pd.concat([logs(rows), refused])).iloc[0]
+    assert (table["runs"], table["coverage"]) == (4, 100)
+    assert (table["answered"], table["all_coverage"]) == pytest.approx((80, 80))
+
+
 def test_estimators_are_compared_on_the_logs_that_the_headline_answers() -> None:
     head = values("uniform", [(10, 9, 11, NO_DIFFERENCE), (20, 9, 11, UNANSWERABLE)])
     rival = values("uniform", [(11, 9, 12, ""), (99, 9, 12, "")], estimator="ips_cap")
-    table = accuracy(pd.concat([head, rival])).set_index("estimator")
+    table = accuracy(pd.concat([head, rival]), logs(head)).set_index("estimator")
     assert table.loc["ips_cap", "runs"] == 1
     assert table.loc["ips_cap", "rmse"] == pytest.approx(10)
 
@@ -109,28 +126,43 @@ def test_golden_claims_on_rivals() -> None:
         values("uniform", [far] * RUN),
         values("uniform", [near] * RUN, estimator="snips_cap"),
         values("uniform", [lost] * RUN, estimator="clipped_dr_cap"),
-        values("first_chance", [(10, 9, 12, "")] * RUN, estimator="clipped_dr_cap"),
+        values("first_chance", [(10.3, 9, 12, "")] * RUN, estimator="clipped_dr_cap"),
     )
     seen = claims(rows).set_index("claim")["value"]
     assert seen["RMSE of dr_cap ÷ dr_step, largest (first_chance)"] == pytest.approx(1 / 30)
     best = "RMSE of rivals that cover ≥ 92 % for every policy ÷ dr_cap, smallest (snips_cap, first_chance)"
     assert seen[best] == pytest.approx(0.5)
+    alone = "RMSE of rivals that cover ≥ 92 % for one policy alone ÷ dr_cap, smallest (clipped_dr_cap, first_chance)"
+    assert seen[alone] == pytest.approx(0.3)
 
 
 def test_golden_claims_on_hidden_causes_and_flags() -> None:
     bounds = {"bound_low": [-1.0] * 96 + [1.0] * 4, "bound_high": 2.0, "unbounded_low": [1.0] * 60 + [-1.0] * 40}
     facts = pd.DataFrame({"replication": range(RUN), "unbounded_high": 2.0} | bounds)
+    inside = facts.assign(unbounded_low=[1.0] * 44 + [-1.0] * 56)
     cell = "confounded_strong"
     runs = pd.DataFrame({"cell": cell, "replication": range(RUN), "flag_drift": 0.0})
     drifting = pd.DataFrame({"cell": "drift", "replication": range(RUN), "flag_drift": [1.0] * 89 + [0.0] * 11})
+    answer, none = (10, 9, 11, NO_DIFFERENCE), (10, 9, 11, UNANSWERABLE)
     rows = tables(
-        values("uniform", [(10, 9, 11, NO_DIFFERENCE)] * RUN, cell),
-        policies=facts.assign(cell=cell, policy="uniform"),
-        runs=pd.concat([runs, drifting], ignore_index=True),
+        values("uniform", [answer] * RUN, cell),
+        values("first_chance", [answer] * RUN, cell),
+        values("never", [answer] * RUN, cell),
+        values("xgb_greedy", [none] * RUN, cell),
+        policies=pd.concat(
+            [
+                facts.assign(cell=cell, policy="uniform", expected_contacts=5.0),
+                inside.assign(cell=cell, policy="first_chance", expected_contacts=5.0),
+                inside.assign(cell=cell, policy="never", expected_contacts=0.0),  # contacts nobody
+                inside.assign(cell=cell, policy="xgb_greedy", expected_contacts=5.0),  # not answered
+            ]
+        ),
+        runs=pd.concat([runs, drifting], ignore_index=True).assign(refused=None),
     )
     seen = claims(rows)
-    assert seen["value"].tolist() == pytest.approx([96, 60, 89])
-    assert seen["holds"].tolist() == ["yes", "yes", "no"]
+    assert seen["value"].tolist() == pytest.approx([96, 52, 44, 89])
+    assert seen["holds"].tolist() == ["yes", "yes", "no", "no"]
+    assert "for one policy alone, missed least (first_chance)" in seen["claim"].iloc[2]
 
 
 def test_few_runs_tell_nothing() -> None:
@@ -191,6 +223,37 @@ def test_a_study_that_was_stopped_is_continued_to_the_same_tables(study: Path, t
     assert main(["estimator_study", "--quiet", "--threads", "2", "--resume", str(out)]) == 0
     for name in ("accuracy.csv", "claims.csv", "verdict_rules.csv"):
         assert (out / name).read_bytes() == (study / name).read_bytes(), name
+
+
+def test_no_replication_is_run_or_read_twice_wherever_an_earlier_run_was_cut(study: Path, tmp_path: Path) -> None:
+    out = tmp_path / "cut"
+    cut = ["estimator_study", "--small", "--threads", "1", "--quiet", "--cells", "null", "--replications", "1"]
+    assert main([*cut, "--out", str(out)]) == 0
+    assert main(["estimator_study", "--quiet", "--threads", "1", "--resume", str(out), "--cells", "null"]) == 0
+    found = Store(out).read().values
+    whole = Store(study).read().values
+    pd.testing.assert_frame_equal(found, whole[whole["cell"] == "null"].reset_index(drop=True))
+
+
+def test_units_are_what_is_missing_of_every_chunk() -> None:
+    cell = replace(cells_of(True)["null"], n_users=20_000, replications=25)
+    assert cell.chunk == 10
+    units = parallel.units_of([cell], 22, True, 0, {"null": {0, 3, 4, 12, 13, 14, 15, 16, 17, 18, 19, 23}})
+    assert [(unit.first, unit.last) for unit in units] == [(1, 3), (5, 10), (10, 12), (20, 22)]
+
+
+def test_a_study_made_by_other_code_is_not_continued(
+    study: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(store, "DECIDING", ("policies/**/*.py",))
+    assert main(["estimator_study", "--resume", str(study)]) == 2
+    assert "other code" in capsys.readouterr().err
+
+
+def test_what_decides_a_replication_is_noted_with_its_cell() -> None:
+    cell = cells_of(True)["visits"]
+    assert cell.describe()["world"] == "Visits(cap_days=14.0, days=52, visit_rate=0.3, contact_odds=-2.1)"
+    assert replace(cell, world=Visits(visit_rate=0.4)).describe() != cell.describe()
 
 
 def test_a_failure_names_its_log(monkeypatch: pytest.MonkeyPatch) -> None:

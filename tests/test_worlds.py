@@ -14,7 +14,7 @@ from engagex_sim.columns import Column, FloatArray
 from engagex_sim.decision_points import decisions_of
 from engagex_sim.decisions import Decisions
 from engagex_sim.features import History
-from engagex_sim.hidden_cause import contact_marginals, implied_odds_ratio
+from engagex_sim.implied_odds import contact_marginals, implied_odds_ratio
 from engagex_sim.log import read_log
 from engagex_sim.occupancy import contact_probabilities
 from engagex_sim.policy import Context, checked_probabilities

@@ -84,7 +84,7 @@ class PropensityModel:
         contact, contact_prior, effects = None, 0.0, StateEffects.none(states)
         if context.mask[:, 0].any():
             prior = math.log(len(contacts) + 0.5) - math.log(size + 0.5)
-            state, outcome = _state_of(context, states)[rows], made.astype(np.float64)
+            state, outcome = states.of_features(context)[rows], made.astype(np.float64)
             if states.size > 1:  # first alone, so that the trees do not take the history's part …
                 effects = StateEffects.fit(states, state, np.full(len(rows), prior), outcome)
             data = _matrix(matrix, encoder, outcome, prior + effects.effect[state])
@@ -113,7 +113,7 @@ class PropensityModel:
         What the mask forbids is shared out among the rest in proportion.
         """
         by_state = self.when_free(context)
-        own = _state_of(context, self.effects.states)
+        own = self.effects.states.of_features(context)
         probabilities = np.empty(context.mask.shape)
         probabilities[:, 1:] = by_state[np.arange(len(context)), own]
         rest = np.maximum(0.0, 1.0 - probabilities[:, 1:].sum(axis=1))
@@ -133,13 +133,6 @@ class PropensityModel:
         margin = _margin(self.contact, matrix) + self.contact_prior
         hazard = sigmoid(margin[:, None] + self.effects.effect)
         return np.asarray(hazard[:, :, None] * shares[:, None, :])
-
-
-def _state_of(context: Context, states: States) -> IntArray:
-    """The state (n,) of each row, from the history features."""
-    if states.size == 1:
-        return np.zeros(len(context), dtype=np.int64)
-    return states.of_features(*(context[name] for name in HISTORY_FEATURES))
 
 
 def _matrix(matrix: MatrixArray, encoder: FeatureEncoder, label: FloatArray, margin: FloatArray) -> xgb.QuantileDMatrix:

@@ -1,9 +1,10 @@
 """Intervals from one bootstrap and one jackknife over users, for any function of means over users."""
 
 import numpy as np
+from scipy.stats import t as student
 from threadpoolctl import threadpool_limits
 
-from engagex_sim.columns import FloatArray, KeyArray, sums_by
+from engagex_sim.columns import BoolArray, FloatArray, KeyArray, sums_by
 from engagex_sim.hashing import bootstrap_counts, fold_of
 
 LEVEL = 0.95
@@ -56,7 +57,7 @@ def interval(estimate: FloatArray, replicates: FloatArray, jackknife: FloatArray
     2005); one column gives the ordinary interval. NaN where the estimate or more than 1 % of its replicates are
     undefined.
     """
-    defined = np.isfinite(estimate) & (np.isfinite(replicates).mean(axis=0) >= 0.99)
+    defined = _defined(estimate, replicates)
     low, high = np.full(len(estimate), np.nan), np.full(len(estimate), np.nan)
     if not defined.any():
         return low, high
@@ -70,6 +71,25 @@ def interval(estimate: FloatArray, replicates: FloatArray, jackknife: FloatArray
     skewness = _influence(jackknife[:, defined], centre)[1]
     low[defined] = centre - error * _unskewed(critical, skewness)
     high[defined] = centre - error * _unskewed(-critical, skewness)
+    return low, high
+
+
+def refit_interval(estimate: FloatArray, replicates: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Lower and upper ends (j,), each on its own with probability 0.95, from few replicates (r, j), as those are whose
+    models were fitted anew.
+
+    Symmetric: the replicates' standard error times Student's quantile with r - 1 degrees of freedom. NaN for fewer than
+    two replicates, and where the estimate or more than 1 % of its replicates are undefined.
+    """
+    low, high = np.full(len(estimate), np.nan), np.full(len(estimate), np.nan)
+    if len(replicates) < 2:
+        return low, high
+    defined = _defined(estimate, replicates)
+    inside, centre = replicates[:, defined], estimate[defined]
+    inside = inside[np.isfinite(inside).all(axis=1)]
+    quantile = float(student.ppf((1.0 + LEVEL) / 2.0, len(inside) - 1))
+    reach = quantile * _without_rounding(inside.std(axis=0, ddof=1), centre)
+    low[defined], high[defined] = centre - reach, centre + reach
     return low, high
 
 
@@ -119,6 +139,11 @@ def _unskewed(critical: float, skewness: FloatArray) -> FloatArray:
     tiny = np.abs(skewness) < 1e-5  # the limit, where the formula divides 0 by 0
     safe = np.where(tiny, 1.0, skewness)
     return np.where(tiny, at, 3.0 / safe * (np.cbrt(1.0 + safe * at) - 1.0))
+
+
+def _defined(estimate: FloatArray, replicates: FloatArray) -> BoolArray:
+    """Which estimates (j,) are, and with them at least 99 % of their replicates (r, j)."""
+    return np.asarray(np.isfinite(estimate) & (np.isfinite(replicates).mean(axis=0) >= 0.99))
 
 
 def _without_rounding(error: FloatArray, centre: FloatArray) -> FloatArray:

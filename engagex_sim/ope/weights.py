@@ -50,7 +50,9 @@ class Overlap(NamedTuple):
 def overlap(weight: FloatArray, reward: FloatArray, user: IntArray, expected: FloatArray) -> Overlap:
     """Overlap from weights and rewards (c,) of logged contacts, their users (c,), and Σ q^π per user (n_users,).
 
-    Were the propensities right, Σw per user would have mean Σ q^π: `balance_z` tests it. NaN where undefined.
+    Were the propensities right, Σw per user would have mean Σ q^π. `balance_z` measures the miss by the sampling of
+    users alone: in a small log estimated propensities, whose inverse is convex, make Σw too large by more. NaN where
+    undefined.
     """
     total, largest = weight.sum(), weight.max(initial=0.0)
     gain = weight * reward

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.patches import Patch
 
-from engagex_sim.ope.verdict import BETTER
+from engagex_sim.ope.verdict import BETTER, WORSE
 from engagex_sim.report import style
 from engagex_sim.report.answers import Answer, answers
 from engagex_sim.report.formats import number
@@ -27,10 +27,12 @@ def bounded(result: Result) -> list[Answer]:
 
 
 def breaking_points(result: Result) -> dict[str, float]:
-    """Policy → the strength that explains its whole lift; NaN where the lift is not told from 0 without, inf where
-    none does."""
+    """Policy → the strength that explains its whole lift; inf where none does, NaN where the verdict is that no
+    difference is shown anyway."""
+    told = {answer.policy for answer in bounded(result) if answer.primary.verdict in (BETTER, WORSE)}
     table = result.breaking_points
-    return dict(zip(table["policy"].astype(str), table["breaking_point"].astype(float), strict=True))
+    points = zip(table["policy"].astype(str), table["breaking_point"].astype(float), strict=True)
+    return {policy: point if policy in told else math.nan for policy, point in points}
 
 
 def hidden_cause_figure(result: Result) -> "Figure":

@@ -17,6 +17,7 @@ MILD = ("random_matched", EQUAL)
 FOLDS = 2
 N_BOOT = 300
 ROWS_PER_CHUNK = 200_000  # users in one unit of work: what is lost when the study is stopped
+TRUTH_USERS, SMALL_TRUTH_USERS = 200_000, 5_000  # on whom a world's truth is measured
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Cell:
 
     @property
     def chunk(self) -> int:
-        """Replications in one unit of work."""
+        """Replications in one unit of work, at most."""
         return max(1, min(25, ROWS_PER_CHUNK // (self.n_users * (1 + self.refits))))
 
     @property
@@ -49,11 +50,13 @@ class Cell:
     def describe(self) -> dict[str, object]:
         """What the results of one replication depend on, but for the seed."""
         return {
-            "world": self.world.name,
-            "cap_days": self.world.cap.days,
+            "world": repr(self.world),  # a dataclass: its name and every field
             "n_users": self.n_users,
             "without": list(self.without),
             "refits": self.refits,
+            "chunk": self.chunk,  # replications that share the population on which their truth is measured
+            "folds": FOLDS,
+            "n_boot": N_BOOT,
         }
 
 

@@ -14,10 +14,9 @@ from engagex_sim.report import style
 from engagex_sim.report.style import CURRENT_COLOUR, GRID, INK, PALETTE, QUIET
 from engagex_sim.result import CURRENT, HEADLINE, PRIMARY
 from experiments.study.cells import EQUAL, cells_of
-from experiments.study.score import headline, records
+from experiments.study.score import COVERS, headline, records
 
 WANTED = (94.0, 96.5)  # percent of runs, pooled over a world's policies
-COVERS = 92.0  # percent of runs, from which on an interval counts as one that covers
 FAMILIES = {"step": "one-step weights", "traj": "cumulative weights", "cap": "cap-marginal weights"}
 FAMILY_COLOURS = dict(zip(FAMILIES, (PALETTE[1], PALETTE[4], PALETTE[0]), strict=True))
 SMALLEST = 0.2  # percent: what is nearer to 0 is drawn here

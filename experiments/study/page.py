@@ -63,6 +63,11 @@ The headline is `{HEADLINE}`: it asks the right question, needs only one of the 
 to choose, and buys no bias that its interval would not know of. How its error compares with its rivals' stands among
 the demands above (part 3)."""
 
+FILES_WORDS = """\
+Beside this page: `accuracy.csv` (every estimator, policy and metric), `claims.csv` (the demands) and
+`verdict_rules.csv` (the limits). One of the cells is called `null`, which pandas takes for a missing value unless
+told otherwise: `pandas.read_csv("accuracy.csv", keep_default_na=False, na_values=[""])`."""
+
 INTERVAL_WORDS = """\
 `bootstrap` is the interval of the tables above when a policy is compared alone; `influence` the symmetric one from
 the same estimate's influence function, whose misses all lie on one side where interests are few and the estimate is
@@ -82,6 +87,7 @@ def page(
     parts = [
         "# How right the answers are, where the truth is known",
         _what_was_run(tables, cells, asked),
+        FILES_WORDS,
         "## What is demanded, and what was seen",
         _claims(claims),
         f"## The headline, `{HEADLINE}`, interests per user",

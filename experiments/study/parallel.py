@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -10,12 +10,10 @@ from dataclasses import dataclass, replace
 from multiprocessing import get_context
 
 from engagex_sim.worlds import World
-from experiments.study.cells import Cell, cells_of, find
+from experiments.study.cells import SMALL_TRUTH_USERS, TRUTH_USERS, Cell, cells_of, find
 from experiments.study.replicate import Tables, replicate
 from experiments.study.store import Store
 from experiments.study.truth import WorldTruth, world_truth
-
-TRUTH_USERS, SMALL_TRUTH_USERS = 200_000, 5_000
 
 
 @dataclass(frozen=True)
@@ -38,12 +36,25 @@ class StudyError(Exception):
     """A replication failed; the message names it."""
 
 
-def units_of(cells: Sequence[Cell], limit: int | None, small: bool, seed: int) -> Iterator[Unit]:
-    """The units of every cell in turn, so that a process keeps what it knows of a world."""
+def units_of(
+    cells: Sequence[Cell], limit: int | None, small: bool, seed: int, done: Mapping[str, Collection[int]]
+) -> Iterator[Unit]:
+    """The units of every cell in turn, so that a process keeps what it knows of a world.
+
+    Together they are the replications below `limit` that are not among those `done`, each in one unit, wherever an
+    earlier run with another limit has cut.
+    """
     for cell in cells:
         end = cell.replications if limit is None else min(limit, cell.replications)
-        for first in range(0, end, cell.chunk):
-            yield Unit(cell.name, small, first, min(first + cell.chunk, end), seed)
+        own = set(range(end)).difference(done[cell.name])
+        first = 0
+        while first < end:
+            last = first
+            while last in own and last < (first // cell.chunk + 1) * cell.chunk:
+                last += 1
+            if last > first:
+                yield Unit(cell.name, small, first, last, seed)
+            first = max(last, first + 1)
 
 
 def run_unit(unit: Unit) -> Tables:

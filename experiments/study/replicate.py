@@ -17,7 +17,7 @@ from engagex_sim.settings import Settings
 from engagex_sim.tables import interval_table, summary_table
 from engagex_sim.worlds import logged_decisions, visible
 from experiments.study.cells import FOLDS, N_BOOT, Cell
-from experiments.study.extras import hidden_cause_bounds, refit_intervals, run_extras
+from experiments.study.extras import hidden_cause_bounds, run_extras
 from experiments.study.truth import Metrics, WorldTruth, truths
 
 FLAGGED = 300  # logs of a cell on which the assumptions are tested
@@ -68,10 +68,7 @@ def replicate(cell: Cell, replication: int, study_seed: int, fixed: WorldTruth) 
     population = study_seed * SEEDS_APART + replication // cell.chunk
     true = truths(world, policies, crossfitted, settings, fixed, population)
     names = [policy_name(policy) for policy in policies]
-    intervals = interval_table(names, estimates)
-    if settings.refit_boot:
-        replicates = refitted(prepared, policies, settings)
-        intervals = pd.concat([intervals, refit_intervals(names, estimates, replicates)], ignore_index=True)
+    intervals = interval_table(names, estimates, refitted(prepared, policies, settings))
     table = summary_table(names, estimates, log.n_users, refusal=prepared.refusal)
     facts = [key | {"policy": name} | estimates.overlap[p]["cap"]._asdict() for p, name in enumerate(names)]
     if fixed.odds_ratio is not None:

@@ -11,6 +11,7 @@ from engagex_sim.result import CURRENT, HEADLINE, PRIMARY
 
 TINY = 1e-12  # rounding in a true lift of 0
 GROUP = ["cell", "policy", "estimator", "metric"]
+COVERS = 92.0  # percent of runs, from which on an interval counts as one that covers
 
 
 def judged(values: pd.DataFrame) -> pd.DataFrame:
@@ -34,11 +35,12 @@ def judged(values: pd.DataFrame) -> pd.DataFrame:
     return own
 
 
-def accuracy(values: pd.DataFrame) -> pd.DataFrame:
+def accuracy(values: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     """Per cell × policy × estimator × metric, in percent of the truth or of the runs; `*_error` are standard errors.
 
     `bias` to `width` are over runs with an answer, since a refused answer claims nothing; so that estimators are
-    compared on the same logs, it is the headline that must answer. `all_coverage` is over all runs.
+    compared on the same logs, it is the headline that must answer. `answered` and `all_coverage` are over all runs, and
+    a log that was refused as a whole (`refused` in `runs`) is one that neither answers nor covers.
     """
     own = judged(values)
     answered = own[own["answered"] == 1]
@@ -55,6 +57,8 @@ def accuracy(values: pd.DataFrame) -> pd.DataFrame:
         width=("width", "mean"),
     )
     everything = own.groupby(GROUP, sort=False).agg(answered=("answered", "mean"), all_coverage=("covered", "mean"))
+    seen = runs["refused"].isna().groupby(runs["cell"]).mean()  # share of logs that were not refused as a whole
+    everything = everything.mul(seen.loc[everything.index.get_level_values("cell")].to_numpy(), axis=0)
     table = everything.join(table).reset_index()
     shares = [name for name in table.columns if name not in (*GROUP, "runs")]
     table[shares] *= 100

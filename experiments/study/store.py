@@ -1,5 +1,6 @@
 """A study's directory: what was asked, the truths, and one small folder per finished unit of work."""
 
+import hashlib
 import json
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -17,6 +18,14 @@ from experiments.study.replicate import NAMES, Tables
 from experiments.study.truth import WorldTruth
 
 LIBRARIES = ("engagex-sim", "numpy", "numba", "xgboost", "scikit-learn")
+ROOT = Path(__file__).parents[2]
+# What a log's numbers come from; the scores and the page are made anew whenever a study is continued.
+DECIDING = (
+    "engagex_sim/**/*.py",
+    "policies/**/*.py",
+    *(f"experiments/study/{name}.py" for name in ("cells", "extras", "replicate", "truth")),
+)
+WITHOUT = "engagex_sim/report/"
 
 
 class Store:
@@ -29,16 +38,23 @@ class Store:
     def new(cls, directory: Path, seed: int, small: bool) -> "Store":
         """A new study. Raises `InputError` where the directory cannot be made."""
         with written_whole(directory) as folder:
-            asked = {"seed": seed, "small": small, "cells": {}, "versions": {name: version(name) for name in LIBRARIES}}
-            write_text(folder / "study.json", _json(asked))
+            write_text(folder / "study.json", _json({"seed": seed, "small": small, "cells": {}} | made_with()))
         return cls(directory)
 
     @classmethod
     def opened(cls, directory: Path) -> "Store":
-        """An earlier study. Raises `InputError` where there is none."""
+        """An earlier study. Raises `InputError` where there is none, or where other code or libraries made it."""
         if not (directory / "study.json").is_file():
             raise InputError(f"{directory} holds no study to continue: it has no study.json; give --out for a new one.")
-        return cls(directory)
+        store = cls(directory)
+        asked = store.asked
+        for name, now in made_with().items():
+            if asked.get(name) != now:
+                raise InputError(
+                    f"{directory} was made with other {name} than there is now, and one study must not mix the two; go"
+                    " back to what made it, or give --out for a new one."
+                )
+        return store
 
     @property
     def asked(self) -> dict[str, Any]:
@@ -66,9 +82,14 @@ class Store:
         (self.directory / "truth").mkdir(exist_ok=True)
         self._replace(f"truth/{name}.json", _json(vars(truth)))
 
-    def has(self, cell: str, first: int, last: int) -> bool:
-        """Whether replications `first` to `last - 1` are there."""
-        return self._folder(cell, first, last).is_dir()
+    def done(self, cell: str) -> set[int]:
+        """The replications of a cell that are there."""
+        found: set[int] = set()
+        for folder in self._folders():
+            name, first, last = folder.name.rsplit("-", 2)
+            if name == cell:
+                found.update(range(int(first), int(last)))
+        return found
 
     def keep(self, cell: str, first: int, last: int, tables: Tables) -> None:
         """Write the rows of a finished unit of work."""
@@ -85,12 +106,16 @@ class Store:
             return Tables(*(self._read(connection, name) for name in NAMES))
 
     def _read(self, connection: duckdb.DuckDBPyConnection, name: str) -> pd.DataFrame:
-        files = sorted((self.directory / "replications").glob(f"*/{name}.parquet"))
+        files = [path for folder in self._folders() if (path := folder / f"{name}.parquet").is_file()]
         if not files:
             return pd.DataFrame({"cell": pd.Series(dtype=object), "replication": pd.Series(dtype="int64")})
         listed = ", ".join(_quoted(path) + "'" for path in files)
         table = connection.execute(f"SELECT * FROM read_parquet([{listed}], union_by_name = true)").df()
         return table.sort_values(["cell", "replication"], kind="stable", ignore_index=True)
+
+    def _folders(self) -> list[Path]:
+        """Finished units; what a killed process was writing begins with a dot."""
+        return sorted((self.directory / "replications").glob("[!.]*"))
 
     def _folder(self, cell: str, first: int, last: int) -> Path:
         return self.directory / "replications" / f"{cell}-{first:05d}-{last:05d}"
@@ -99,6 +124,16 @@ class Store:
         path = self.directory / name
         write_text(path.with_suffix(".part"), text)
         path.with_suffix(".part").replace(path)
+
+
+def made_with() -> dict[str, object]:
+    """What decides a log's numbers beside the seed and the cell: a hash of the code, and versions of libraries."""
+    digest = hashlib.sha256()
+    for path in sorted({path for pattern in DECIDING for path in ROOT.glob(pattern)}):
+        name = path.relative_to(ROOT).as_posix()
+        if not name.startswith(WITHOUT):
+            digest.update(name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return {"code": digest.hexdigest(), "versions": {name: version(name) for name in LIBRARIES}}
 
 
 def _quoted(path: Path) -> str:
