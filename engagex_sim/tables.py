@@ -126,7 +126,8 @@ def curve_table(
 ) -> pd.DataFrame:
     """Cumulative interests per 1,000 users up to the end of each of `days` (d,), with a band that holds jointly.
 
-    The band begins on the first day by which the log holds enough interests to speak of.
+    The band begins on the first day by which the log holds enough interests to speak of. Interests never fall, so what
+    bounds them later from above or earlier from below does so here too.
     """
     shown = estimates.curve[-1] * n_users >= MIN_INTERESTS
     tables = []
@@ -135,6 +136,8 @@ def curve_table(
         low[shown], high[shown] = interval(
             estimates.curve[p, shown], estimates.curve_replicates[:, p, shown], estimates.curve_jackknife[:, p, shown]
         )
+        low[shown] = np.minimum(np.maximum.accumulate(low[shown]), estimates.curve[p, shown])
+        high[shown] = np.maximum(np.minimum.accumulate(high[shown][::-1])[::-1], estimates.curve[p, shown])
         table = pd.DataFrame(
             {"policy": name, "day": days, "cumulative_interests_per_1000": estimates.curve[p] * 1000}
             | {"ci_low": low * 1000, "ci_high": high * 1000}

@@ -181,3 +181,15 @@ def test_a_log_without_contacts_has_estimates_and_no_warning() -> None:
     found = estimated(empty)
     assert found.value[0, NAMES.index("ips_cap"), 0] == 0
     assert summary_table(["even", "uneven"], found, USERS)["reason"].notna().any()
+
+
+def test_the_band_of_a_curve_never_falls_where_the_curve_does_not() -> None:
+    """Whatever bounds the interests of a later day from above bounds those of an earlier one."""
+    found = estimated(block())
+    table = curve_table(["even", "uneven"], found, np.arange(1, DAYS + 1), USERS, None)
+    for _, curve in table.groupby("policy"):
+        known = curve.dropna()
+        rising = known["cumulative_interests_per_1000"].diff().dropna() >= 0
+        for end in ("ci_low", "ci_high"):
+            assert (known[end].diff().dropna()[rising] >= -1e-9).all()
+        assert known["cumulative_interests_per_1000"].between(known["ci_low"], known["ci_high"]).all()
