@@ -33,15 +33,17 @@ class Rows:
         return estimator(self.weight, self.is_contact, self.is_contact, self.contact_model, self.expected)
 
     def shrinkage(self, estimator: Estimator, user: IntArray) -> float:
-        """The λ for an estimator that shrinks: SLOPE on its sums per user; NaN for one that does not."""
+        """The λ for an estimator that shrinks: SLOPE on its sums per user; NaN for one that does not.
+
+        `user` (c,) is the user of each logged contact.
+        """
         if estimator.shrinkage is None:
             return float("nan")
-        contact = self.is_contact > 0
+        contacts = len(user)
         plain = estimator.form(np.ones_like(self.weight), self.reward, self.predicted, self.model, self.expected)
-        base, of_contact = plain.base[~contact], user[contact]
-        weight, gain = self.weight[contact], plain.numerator[contact]
+        base, weight, gain = plain.base[contacts:], self.weight[:contacts], plain.numerator[:contacts]
         grid, shrink = estimator.shrinkage.grid(weight), estimator.shrinkage.shrink
-        return float(grid[slope(base + sums_by(of_contact, shrink(weight, own) * gain, len(base)) for own in grid)])
+        return float(grid[slope(base + sums_by(user, shrink(weight, own) * gain, len(base)) for own in grid)])
 
 
 def rows_of(o: Observed, policy: PolicyTerms, kind: str, weight: FloatArray) -> Rows:

@@ -84,7 +84,6 @@ def estimate(
     shrinkage: list[list[float]] = []
     bernstein: list[list[float]] = []
     curves: list[FloatArray] = []
-    rows_user = np.concatenate([o.user, np.arange(n_users)])
     for policy in o.policies:
         weights = {
             "step": possible(policy.one_step),
@@ -106,18 +105,18 @@ def estimate(
                 plan[-1].append([None] * 3)
                 continue
             estimator, own = ESTIMATORS[name], rows[kind]
-            shrinkage[-1].append(parameter := own.shrinkage(estimator, rows_user))
-            interests = per_user(own.terms(estimator, parameter), rows_user, n_users)
+            shrinkage[-1].append(parameter := own.shrinkage(estimator, o.user))
+            interests = per_user(own.terms(estimator, parameter), o.user, n_users)
             contacts: Terms | None = None
             if estimator.shrinkage is None:  # λ weighs the bias of interests against their noise, not that of contacts
-                contacts = per_user(own.contact_terms(estimator), rows_user, n_users)
+                contacts = per_user(own.contact_terms(estimator), o.user, n_users)
             at_least_one_interest: Terms | None = None
             if kind == "cap" and name in ("ips", "snips", "dr", "sndr"):
                 at_least_one_interest = interests._replace(base=interests.base - again)
             elif kind == "traj" and name in ("ips", "snips"):
                 once = np.concatenate([o.reward * first_interest(o), np.zeros(n_users)])
                 first = replace(own, reward=once)
-                at_least_one_interest = per_user(first.terms(estimator, parameter), rows_user, n_users)
+                at_least_one_interest = per_user(first.terms(estimator, parameter), o.user, n_users)
             plan[-1].append([columns.add_terms(t) for t in (interests, contacts, at_least_one_interest)])
         curves.append(policy.model + _by_day(o, weights["cap"] * (o.reward - o.predicted)))
     curves.append(o.current)
