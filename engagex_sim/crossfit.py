@@ -72,7 +72,7 @@ def fit(
     if len(contacts) == 0 or not (evaluation.action > 0).any():
         raise InputError(
             "Too few contacts to cross-fit: one group of training users was never contacted in the evaluation period;"
-            " use fewer --folds or a longer log."
+            " use fewer --folds (or a smaller --holdout) or a longer log."
         )
     reward_model = RewardModel.fit(
         contacts.free_context(),

@@ -14,6 +14,7 @@ from engagex_sim.crossfit import Fitted, fit
 from engagex_sim.dependence import Carried, carried
 from engagex_sim.errors import InputError
 from engagex_sim.estimate import METRICS, NAMES, Estimates, estimate
+from engagex_sim.exploration import plan_of_nothing
 from engagex_sim.exploration_plan import explore
 from engagex_sim.flags import flags, overlap_table
 from engagex_sim.hashing import bootstrap_counts, fold_of
@@ -22,7 +23,7 @@ from engagex_sim.margins import Margins
 from engagex_sim.model_tables import feature_importance, model_metrics, train_metrics
 from engagex_sim.models.metrics import reliability_table
 from engagex_sim.observe import Observed, observe
-from engagex_sim.ope.verdict import UNANSWERABLE
+from engagex_sim.ope.verdict import BETTER, UNANSWERABLE, WORSE
 from engagex_sim.policy import Policy, policy_name
 from engagex_sim.policy_states import states_carried
 from engagex_sim.preparation import Prepared, held_out, prepare
@@ -105,7 +106,7 @@ def evaluate_prepared(
         flags=found.table,
         overlap=overlap_table(names, overlaps),
         sensitivity=causes.bounds,
-        breaking_points=causes.breaking,
+        breaking_points=_told(causes.breaking, summary),
         exploration=exploration,
         weights=dict(zip(names, estimates.weights, strict=True)),
         quality=quality,
@@ -115,11 +116,23 @@ def evaluate_prepared(
     )
 
 
+def _told(breaking: pd.DataFrame, summary: pd.DataFrame) -> pd.DataFrame:
+    """Breaking points of the lifts that the verdict tells from 0; of the others there is nothing to explain."""
+    head = summary[(summary["estimator"] == HEADLINE) & (summary["metric"] == PRIMARY)].set_index("policy")["verdict"]
+    told = breaking["policy"].map(head.to_dict()).isin([BETTER, WORSE])
+    nothing = "the verdict tells no lift from 0, so there is none to explain"
+    return breaking.assign(
+        breaking_point=breaking["breaking_point"].where(told),
+        reason=breaking["reason"].where(told, nothing),
+        sentence=breaking["sentence"].where(told, breaking["policy"] + f": {nothing}."),
+    )
+
+
 def _exploration(
     prepared: Prepared, crossfitted: CrossFitted, names: Sequence[str], summary: pd.DataFrame
 ) -> pd.DataFrame:
     """The exploration plans of the policies that this log cannot answer for."""
-    plans = [pd.DataFrame({"policy": [], "where": [], "sentence": []})]
+    plans = [plan_of_nothing()]
     head = summary[(summary["estimator"] == HEADLINE) & (summary["metric"] == PRIMARY)].set_index("policy")
     for p, name in enumerate(names):
         if prepared.refusal is not None or head.loc[name, "verdict"] != UNANSWERABLE:
@@ -128,7 +141,7 @@ def _exploration(
         if found is not None:
             words = found.plan.assign(policy=name, where=found.where, sentence=found.sentence)
             plans.append(words.assign(lacking_share=found.lacking_share))
-    return pd.concat(plans, ignore_index=True)
+    return plans[0] if len(plans) == 1 else pd.concat(plans[1:], ignore_index=True)[list(plans[0].columns)]
 
 
 def evaluate(

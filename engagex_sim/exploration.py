@@ -27,8 +27,22 @@ from engagex_sim.ope.weights import Overlap
 RARELY = 20.0  # how many times likelier π must contact than b for b to "hardly ever" do so
 RATES = (0.0, 0.005, 0.01, 0.02, 0.05, 0.10, 0.20, 0.30, 0.50)  # ε; 0 is the log as it is
 STEADY = 50.0  # interests, in effect, behind the width of an interval: then its own standard error is at most 7 %
+HARDLY_ANY = 0.02  # share of π's contacts that lack support, below which exploration is not what is missing
 UNREACHED = 0.01  # share of π's contacts that may stay impossible
 NORMAL = 1.96
+PLAN_COLUMNS = (
+    "rate",
+    "extra_contacts_per_1000",
+    "random_contacts_per_1000",
+    "value_width",
+    "lift_width",
+    "ess",
+    "max_weight_share",
+    "effective_positives",
+    "answerable",
+    "foretold",
+    "reason",
+)
 _BINS = np.logspace(-4, 8, 241)  # of weights
 
 # Hazards when free (n, ·, 2K), b's own and those by chance side by side → contact probabilities (n, S, 2K).
@@ -129,9 +143,9 @@ def block_sums(
 def plan(sums: Sums) -> pd.DataFrame:
     """One row per rate ε, the log as it is first.
 
-    Columns `rate, extra_contacts_per_1000, random_contacts_per_1000` (users, over the period), `value_width,
-    lift_width` (of the 95 % interval of interests per user), `ess, max_weight_share, effective_positives`,
-    `answerable`, `reason`. `extra` is `random` less the contacts left out or, through the cap, made impossible.
+    Columns `PLAN_COLUMNS`: contacts per 1,000 users over the period, where `extra` is `random` less the contacts left
+    out or, through the cap, made impossible; the widths of the 95 % intervals of interests per user and of their lift;
+    overlap; whether the policy would be answered, and whether enough interests stand behind the width to foretell it.
     """
     s, n = sums, float(sums.users)
     of_value = s.model_squared / n - (s.model / n) ** 2 + s.noise / n
@@ -151,8 +165,6 @@ def plan(sums: Sums) -> pd.DataFrame:
         seen = s.unreached[r] <= UNREACHED * s.target  # else nothing is known about the rest
         reason = refusal(overlap)
         behind_width = s.gain_squared[r] ** 2 / s.gain_fourth[r] if s.gain_fourth[r] > 0 else 0.0
-        if reason is None and behind_width < STEADY:
-            reason = f"only {behind_width:.1f} interests, in effect, would stand behind the width of its interval"
         rows.append(
             {
                 "rate": rate,
@@ -164,34 +176,59 @@ def plan(sums: Sums) -> pd.DataFrame:
                 "max_weight_share": overlap.max_weight_share,
                 "effective_positives": overlap.effective_positives,
                 "answerable": reason is None,
+                "foretold": reason is None and behind_width >= STEADY,
                 "reason": reason,
             }
         )
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=list(PLAN_COLUMNS))
+
+
+def plan_of_nothing() -> pd.DataFrame:
+    """The columns of `plan` and of what is said beside it, without a row."""
+    return pd.DataFrame(columns=["policy", *PLAN_COLUMNS, "lacking_share", "where", "sentence"])
 
 
 def chosen(table: pd.DataFrame) -> "pd.Series[float] | None":
-    """The row of `plan` with the least exploration that makes the policy answerable; None where no rate does."""
+    """The row of `plan` with the least exploration that makes the policy answerable; None where no rate does.
+
+    One whose width can be foretold is preferred.
+    """
     possible = table[table["answerable"] & (table["rate"] > 0)]
+    possible = possible[possible["foretold"]] if possible["foretold"].any() else possible
     return None if possible.empty else possible.iloc[0]
 
 
-def sentence(policy: str, table: pd.DataFrame, where: str, current: float) -> str:
-    """The plan in plain words; `where` says which decisions lack support, `current` is interests per user now."""
+def sentence(policy: str, table: pd.DataFrame, where: str, current: float, lacking_share: float) -> str:
+    """The plan in plain words.
+
+    `where` says which decisions lack support and `lacking_share` what share of the policy's contacts; `current` is
+    interests per user now.
+    """
     best = chosen(table)
+    if lacking_share < HARDLY_ANY:
+        return (
+            f"The current strategy makes the decisions of {policy} as well, but in too few cases or with too few"
+            " interests to judge it: it takes a longer log or more users, not exploration."
+        )
     if best is None:
         return (
             f"Decisions of {policy} that the current strategy hardly ever makes lie {where}. Not even making"
             f" {100 * RATES[-1]:g} % of them at random would be enough in a log of this size: take a longer log, or try"
             f" {policy} on some users in an A/B test."
         )
-    return (
+    plan_words = (
         f"To answer for {policy}: in one more period like this one, with as many users, do as it would with"
         f" probability {100 * best['rate']:g} % wherever the current strategy hardly ever does so, and log that"
         f" probability. It means {best['random_contacts_per_1000']:,.0f} random contacts per 1,000 users, {where}"
-        f" ({best['extra_contacts_per_1000']:+,.0f} contacts in all). The 95 % interval of the lift would then be about"
-        f" {100 * best['lift_width'] / current:,.0f} percentage points wide, if interest there is as the reward model"
-        " expects."
+        f" ({best['extra_contacts_per_1000']:+,.0f} contacts in all)."
+    )
+    if not best["foretold"]:
+        return (
+            f"{plan_words} Too few interests would stand behind the interval's width to foretell it: it would be wide."
+        )
+    return (
+        f"{plan_words} The 95 % interval of the lift would then be about {100 * best['lift_width'] / current:,.0f}"
+        " percentage points wide, if interest there is as the reward model expects."
     )
 
 

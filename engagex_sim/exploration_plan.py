@@ -52,7 +52,7 @@ def explore(
     name = policy_name(fitted[0].policies[policy])
     current = prepared.facts.n_interests / prepared.facts.n_users
     lacking = float(total.lacking / total.target) if total.target > 0 else float("nan")
-    return Exploration(table, words, lacking, sentence(name, table, words, current))
+    return Exploration(table, words, lacking, sentence(name, table, words, current, lacking))
 
 
 def _block(

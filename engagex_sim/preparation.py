@@ -95,7 +95,7 @@ def held_out(prepared: Prepared, share: float, seed: int) -> Prepared:
         )
     note = (
         f"Policies and models learn from {int((~judged).sum()):,} users and are judged on the {users.n_users:,} others:"
-        " the values are those of the very policies that were trained, and `current` is the mean of the held-out users."
+        " the values are those of the very policies that were trained, and current is the mean of the held-out users."
     )
     return replace(
         prepared,

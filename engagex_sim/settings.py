@@ -2,7 +2,7 @@
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 TriggersAre = Literal["auto", "opportunities", "contacts"]
 DecisionPoints = Literal["auto", "trigger", "day"]
@@ -49,6 +49,14 @@ class Settings(LogSettings):
     grid: Grid = "small"
     n_boot: int = Field(default=1000, ge=50, le=100_000)
     refit_boot: int = Field(default=0, ge=0, le=10_000)  # bootstrap replicates that fit all models and policies again
+
+    @field_validator("refit_boot")
+    @classmethod
+    def _more_than_one(cls, number: int) -> int:
+        if number == 1:
+            raise ValueError("Input should be 0, or at least 2: the spread of one refit says nothing")
+        return number
+
     seed: int = Field(default=0, ge=0, lt=2**63)
     threads: int = Field(default=1, ge=1, le=1024)
 

@@ -1,8 +1,9 @@
 """`estimator_study`: are the answers right where the truth is known? Runs, continues and scores the study."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from engagex_sim.errors import InputError
 from engagex_sim.report.formats import counted, listing
@@ -36,25 +37,25 @@ def run_study(
 ) -> None:
     """Run what is missing of the cells, then write tables, figures and the page over everything that is there.
 
+    With `resume`, that is what was asked for before, and `cells` and a larger limit of `replications` add to it.
     Raises `InputError` for options that do not fit, `StudyError` for a replication that failed; finished ones are kept.
     """
     stop_at = None if max_minutes is None else time.monotonic() + 60 * max_minutes
     if resume is not None and out is not None:
         raise InputError("--resume continues the study in its own directory; leave out --out.")
     if resume is None:
-        own = chosen(cells, small)
+        own, limit, widened = chosen(cells, small), replications, ""
         store = Store.new(output_directory(out, "estimator_study"), seed or 0, small)
     else:
         store = Store.opened(resume)
-        own = chosen(cells, store.asked["small"])
+        _check_same(store, small, seed)
+        own, limit, widened = _continued(store.asked, cells, replications)
+    store.add(own, limit)
     asked = store.asked
-    if seed not in (None, asked["seed"]) or (small and not asked["small"]):
-        raise InputError(f"{store.directory} is a study with --seed {asked['seed']}; leave out --seed and --small.")
-    store.add(own)
     terminal = Terminal(quiet)
     done = {cell.name: store.done(cell.name) for cell in own}
-    missing = list(units_of(own, replications, asked["small"], asked["seed"], done))
-    terminal.say(_plan(own, missing, workers))
+    missing = list(units_of(own, limit, asked["small"], asked["seed"], done))
+    terminal.say(_plan(own, missing, workers) + widened)
     with terminal.progress() as progress:
         try:
             complete = _run(store, own, missing, workers, stop_at, progress)
@@ -63,13 +64,45 @@ def run_study(
             raise
     tables = store.read()
     if tables.values.empty:
-        terminal.say("No log was finished.")
+        terminal.say(f"No log was finished; to be continued with --resume {store.directory}", on_one_line=True)
         return
     _write(store.directory, tables, asked)
     _tell(terminal, tables)
     if not complete:
         terminal.say(f"Stopped after {max_minutes:g} minutes; to be continued with --resume {store.directory}")
     terminal.say(f"Written: {store.directory}", on_one_line=True)
+
+
+def _check_same(store: Store, small: bool, seed: int | None) -> None:
+    """Raise `InputError` that names the options, of those given, with which the study was not begun."""
+    own, wrong = [], []
+    if seed not in (None, store.asked["seed"]):
+        own.append(f"with --seed {store.asked['seed']}")
+        wrong.append("--seed")
+    if small and not store.asked["small"]:
+        own.append("without --small")
+        wrong.append("--small")
+    if wrong:
+        raise InputError(f"{store.directory} is a study {listing(own)}; leave out {listing(wrong)}.")
+
+
+def _continued(
+    asked: Mapping[str, Any], names: Sequence[str] | None, replications: int | None
+) -> tuple[list[Cell], int | None, str]:
+    """The cells and the limit of a study that goes on, and in words what the options add to what was asked before.
+
+    The cells that are named now come first; no option takes away anything.
+    """
+    before, limit = list(asked["cells"]), asked["replications"]
+    cells = chosen(list(dict.fromkeys([*(names or ()), *before])), asked["small"])
+    added = [cell.name for cell in cells if cell.name not in before]
+    wider = [f"also {listing(added)}"] if added else []
+    if limit is not None and replications is not None and replications > limit:
+        limit = replications
+        wider.append(f"up to {counted(limit, 'log')} in each, where it is planned")
+    if wider:
+        return cells, limit, f" More than was asked for before: {listing(wider)}."
+    return cells, limit, "" if names is None and replications is None else " All of it was asked for before."
 
 
 def _plan(cells: Sequence[Cell], missing: Sequence[Unit], workers: int) -> str:

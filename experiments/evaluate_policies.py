@@ -34,6 +34,8 @@ def evaluate_policies(name: str, options: Options, command: str) -> None:
     """
     experiment = EVALUATIONS[name]
     settings = settings_from(_small(options, experiment) if options["small"] else options, Settings)
+    if options["holdout"] is not None and options["folds"] is not None:
+        raise InputError("--holdout learns once, from the users who are not held out: leave out --folds.")
     directory = output_directory(options["out"], name)
     policies = load_policies(_specs(name, options, experiment))
     files = files_from(options)

@@ -17,6 +17,7 @@ from engagex_sim.explored_world import Exploring, explored_log
 from engagex_sim.ope.verdict import UNANSWERABLE
 from engagex_sim.policy import Policy, policy_name
 from engagex_sim.preparation import Prepared, prepare_decisions
+from engagex_sim.report.formats import UNDEFINED, counted
 from engagex_sim.report.tables import csv_text, write_text
 from engagex_sim.result import HEADLINE, PRIMARY
 from engagex_sim.settings import Settings
@@ -54,16 +55,24 @@ def run_check(n_logs: int, n_users: int, seed: int, out: Path | None, quiet: boo
             rows.append(check_exploration(FixedRule(), FirstChance(), n_users, settings))
         progress("logs", n_logs, n_logs)
     table = pd.DataFrame(rows)
-    terminal.say(table.round(3).to_string(index=False))
-    planned = table.dropna()
+    terminal.say(table.round(3).to_string(index=False, na_rep=UNDEFINED))
+    planned = table[table["rate"].notna()]
+    if len(planned) < n_logs:
+        terminal.say(
+            f"On {n_logs - len(planned)} of {counted(n_logs, 'log')} of this size no rate of exploration is enough;"
+            " take more users."
+        )
     for what in ("value", "lift"):
         ratio = planned[f"{what}_ratio"]
+        if ratio.isna().all():  # nothing was planned, or nothing that was planned came to an interval
+            continue
         terminal.say(
             f"Width of the interval of the {what} over the planned one: {ratio.mean():.2f} on average; within"
-            f" {100 * NEAR:.0f} % on {(ratio.sub(1).abs() <= NEAR).sum()} of {len(planned)} logs with a plan."
+            f" {100 * NEAR:.0f} % on {(ratio.sub(1).abs() <= NEAR).sum()} of"
+            f" {counted(len(planned), 'log')} with a plan."
         )
     before, after = (int(planned[f"answerable_{when}"].sum()) for when in ("before", "after"))
-    terminal.say(f"Answerable before: {before}, after: {after}.")
+    terminal.say(f"Answerable before: {before}, after: {after}, of {counted(len(planned), 'log')} with a plan.")
     if directory is not None:
         with written_whole(directory) as folder:
             write_text(folder / "logs.csv", csv_text(table))

@@ -50,6 +50,8 @@ def write_world(
         f"{name} ({world.summary}): {counted(rows['triggers'], 'trigger')} and {counted(rows['actions'], 'contact')} of"
         f" {counted(users, 'user')} are in {directory}, with the true values of some policies in truth.json."
     )
+    if rows["users"]:
+        terminal.say("All users and their attributes are in users.csv: give it as --users, the truth is about them.")
 
 
 def _users_for(world: World, n_triggers: int) -> int:

@@ -52,7 +52,7 @@ EVALUATIONS: Mapping[str, Evaluation] = {
 
 TOOLS: Mapping[str, str] = {
     "check": "Data quality of a log, and the smallest lift that it could show; no training, seconds.",
-    "make_world": "Write triggers.csv, actions.csv and truth.json of a synthetic world.",
+    "make_world": "Write the files of a synthetic world, users.csv too where it has attributes, and truth.json.",
     "estimator_study": "Are the answers right? Bias, RMSE and coverage of every estimator in worlds of known truth.",
     "estimator_benchmark": "How long do seven estimators and their bootstrap take, beside a gather per replicate?",
     "exploration_check": "Does a plan of exploration keep its word? Plan it, carry it out, and compare the intervals.",

@@ -73,6 +73,7 @@ def exploration(policies: Sequence[str], feasible: bool = True) -> pd.DataFrame:
             random_contacts_per_1000=1000 * table["rate"],
             lift_width=0.02 / np.sqrt(table["rate"].clip(lower=0.001)) * 0.1,
             answerable=feasible & (table["rate"] >= 0.02),
+            foretold=feasible & (table["rate"] >= 0.02),
             policy=policy,
             where="where hour ≥ 18",
             sentence=f"To answer for {policy}: contact at random where hour ≥ 18.",

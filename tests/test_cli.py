@@ -209,7 +209,9 @@ def test_the_small_embedded_world_shows_the_truth_and_progress(run):
 
 
 def test_a_held_out_share_and_refits_are_announced_and_done(run, log):
-    options = [*log, *LIGHT, "--holdout", 0.4, "--refit-boot", 2, "--quiet", "--out", "result"]
+    code, _, err = run("compare", "--policies", "uniform", *log, "--holdout", 0.4, "--folds", 3)
+    assert code == 2 and "leave out --folds" in err
+    options = [*log, *LIGHT[2:], "--holdout", 0.4, "--refit-boot", 2, "--quiet", "--out", "result"]
     code, out, err = run("compare", "--policies", "uniform", *options)
     assert (code, err) == (0, "")
     first, *_ = out.splitlines()

@@ -30,6 +30,7 @@ from engagex_sim.settings import Settings
 from engagex_sim.support import SupportRows, support_rows, where
 from engagex_sim.timeline import Timeline
 from engagex_sim.worlds import WORLDS, logged_decisions, visible
+from experiments import exploration_check
 from experiments.run import main
 
 WORLD = WORLDS["deterministic"]
@@ -90,13 +91,14 @@ def test_plan_by_hand() -> None:
     best = chosen(table.reset_index())
     assert best is not None
     assert best["rate"] == 0.2  # 0.1 leaves 40 interests; the width of the interval needs 50
-    assert "20 %" in sentence("first", table.reset_index(), "anywhere", 0.02)
+    assert "20 %" in sentence("first", table.reset_index(), "anywhere", 0.02, 1.0)
 
 
 def test_where_no_rate_is_enough_the_plan_says_so() -> None:
     table = plan(_one_decision_each(50))
     assert chosen(table) is None
-    assert "A/B test" in sentence("first", table, "anywhere", 0.02)
+    assert "A/B test" in sentence("first", table, "anywhere", 0.02, 1.0)
+    assert "longer log" in sentence("first", table, "anywhere", 0.02, 0.0)
 
 
 def test_more_exploration_gives_narrower_intervals() -> None:
@@ -206,3 +208,29 @@ def test_a_deterministic_log_gets_a_plan_and_the_current_policy_needs_none() -> 
 def test_the_check_of_plans_runs_and_says_how_near_they_came(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["exploration_check", "--logs", "2", "--n-users", "2500", "--quiet"]) == 0
     assert "Answerable before: 0" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("rates", "said"),
+    [
+        ([np.nan, np.nan], "On 2 of 2 logs of this size no rate of exploration is enough; take more users."),
+        ([0.1, np.nan], "On 1 of 2 logs of this size no rate of exploration is enough; take more users."),
+        ([0.1, 0.1], "1.05 on average; within 15 % on 2 of 2 logs with a plan."),
+    ],
+)
+def test_the_check_of_plans_says_on_how_many_logs_there_is_none(
+    rates: list[float], said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    left = iter(rates)
+
+    def check(*_: object) -> dict[str, float]:
+        rate = next(left)
+        known = {"answerable_before": 0.0, "answerable_after": 1.0, "value_ratio": 1.05, "lift_ratio": 1.05}
+        return {"rate": rate} | {name: value + 0 * rate for name, value in known.items()}
+
+    monkeypatch.setattr(exploration_check, "check_exploration", check)
+    assert main(["exploration_check", "--logs", "2", "--n-users", "2500", "--quiet"]) == 0
+    told = capsys.readouterr().out
+    assert said in told
+    assert "nan" not in told.lower()
+    assert ("on average" in told) == bool(np.isfinite(rates).any())

@@ -1,12 +1,14 @@
 """The study of the estimators: its scores by hand, that it runs, and that it goes on where it was stopped."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from engagex_sim.errors import InputError
 from engagex_sim.ope.verdict import BETTER, NO_DIFFERENCE, UNANSWERABLE, WORSE
 from engagex_sim.worlds import Visits
 from experiments.run import main
@@ -220,7 +222,8 @@ def test_a_study_that_was_stopped_is_continued_to_the_same_tables(study: Path, t
     assert main(stopped) == 0
     assert main(["estimator_study", "--quiet", "--threads", "2", "--max-minutes", "0", "--resume", str(out)]) == 0
     assert set(read(out / "accuracy.csv")["cell"]) == {"null"}
-    assert main(["estimator_study", "--quiet", "--threads", "2", "--resume", str(out)]) == 0
+    wider = ["--resume", str(out), "--cells", "visits"]
+    assert main(["estimator_study", "--quiet", "--threads", "2", *wider]) == 0
     for name in ("accuracy.csv", "claims.csv", "verdict_rules.csv"):
         assert (out / name).read_bytes() == (study / name).read_bytes(), name
 
@@ -229,7 +232,7 @@ def test_no_replication_is_run_or_read_twice_wherever_an_earlier_run_was_cut(stu
     out = tmp_path / "cut"
     cut = ["estimator_study", "--small", "--threads", "1", "--quiet", "--cells", "null", "--replications", "1"]
     assert main([*cut, "--out", str(out)]) == 0
-    assert main(["estimator_study", "--quiet", "--threads", "1", "--resume", str(out), "--cells", "null"]) == 0
+    assert main(["estimator_study", "--quiet", "--threads", "1", "--resume", str(out), "--replications", "2"]) == 0
     found = Store(out).read().values
     whole = Store(study).read().values
     pd.testing.assert_frame_equal(found, whole[whole["cell"] == "null"].reset_index(drop=True))
@@ -280,3 +283,70 @@ def test_what_cannot_be_run_is_refused(study: Path, tmp_path: Path, capsys: pyte
     assert "study.json" in told
     assert "--seed 0" in told
     assert not (tmp_path / "a").exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "units", "said"),
+    [
+        ([], 1, ""),
+        (["--replications", "1"], 1, "All of it was asked for before."),
+        (["--cells", "null"], 2, "More than was asked for before: also null."),
+        (["--cells", "null", "--replications", "2"], 4, "also null and up to 2 logs in each"),
+    ],
+)
+def test_a_study_goes_on_with_what_was_asked_before_and_options_add_to_it(
+    given: list[str], units: int, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And where no time was left for any log, it says how to go on."""
+    out, nothing = tmp_path / "asked", ["estimator_study", "--quiet", "--threads", "1", "--max-minutes", "0"]
+    assert main([*nothing, "--small", "--cells", "visits", "--replications", "1", "--out", str(out)]) == 0
+    assert f"No log was finished; to be continued with --resume {out}" in capsys.readouterr().out
+    for arguments in (given, []):  # what was added is remembered, too
+        assert main([*nothing, "--resume", str(out), *arguments]) == 0
+        plan = capsys.readouterr().out.splitlines()[0]
+        assert plan.startswith(f"Evaluating {units} log")
+        assert (said if arguments else "1 process.") in plan
+
+
+@pytest.mark.parametrize("content", [b"{", b"[1]", b"{}", b"\xff"])
+def test_a_damaged_description_of_a_study_is_named(
+    content: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "study.json").write_bytes(content)
+    assert main(["estimator_study", "--resume", str(tmp_path)]) == 2
+    told = capsys.readouterr().err
+    assert f"{tmp_path / 'study.json'} is damaged" in told
+    assert "--out" in told
+
+
+def test_a_damaged_table_of_a_study_is_named_and_its_logs_can_be_run_again(
+    study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "damaged"
+    shutil.copytree(study, out)
+    damaged = next((out / "replications").glob("null-*")) / "values.parquet"
+    damaged.write_bytes(damaged.read_bytes()[:100])
+    again = ["estimator_study", "--quiet", "--threads", "1", "--resume", str(out)]
+    assert main(again) == 2
+    assert f"{damaged} is damaged; delete the folder {damaged.parent}" in capsys.readouterr().err
+    shutil.rmtree(damaged.parent)
+    assert main(again) == 0
+    assert (out / "accuracy.csv").read_bytes() == (study / "accuracy.csv").read_bytes()
+
+
+def test_a_damaged_truth_of_a_study_is_named(tmp_path: Path) -> None:
+    (tmp_path / "truth").mkdir()
+    (tmp_path / "truth" / "null.json").write_text("{", encoding="utf-8")
+    with pytest.raises(InputError, match=r"null\.json is damaged; delete it"):
+        Store(tmp_path).truth("null")
+
+
+def test_only_options_that_were_given_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    whole = Store.new(tmp_path / "whole", 0, small=False).directory
+    for given, said in (
+        (["--seed", "5"], "is a study with --seed 0; leave out --seed."),
+        (["--small"], "is a study without --small; leave out --small."),
+        (["--seed", "5", "--small"], "is a study with --seed 0 and without --small; leave out --seed and --small."),
+    ):
+        assert main(["estimator_study", "--resume", str(whole), *given]) == 2
+        assert said in capsys.readouterr().err

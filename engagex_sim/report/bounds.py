@@ -72,8 +72,8 @@ def hidden_cause_figure(result: Result) -> "Figure":
     style.say(
         ax,
         _message(shown, points),
-        "Darkest: 95 % interval of the change without a hidden cause. Paler: what stays possible if one shifts the odds"
-        " of a contact by up to 1.1, 1.25 or 1.5 times.",
+        "Darkest: 95 % interval of the change of each strategy alone. Paler: what stays possible if a cause shifts the"
+        " odds of a contact by up to 1.1, 1.25 or 1.5 times.",
         104,
     )
     return figure

@@ -7,9 +7,10 @@ from typing import Any
 import pandas as pd
 
 from engagex_sim.exploration import chosen
-from engagex_sim.report.answers import Answer
+from engagex_sim.ope.verdict import BETTER, WORSE
+from engagex_sim.report.answers import Answer, answers
 from engagex_sim.report.bounds import bounded, breaking_points
-from engagex_sim.report.formats import UNDEFINED, count, number, number_range, percent
+from engagex_sim.report.formats import UNDEFINED, count, counted, number, number_range, percent
 from engagex_sim.result import CURRENT, PRIMARY, Result, headline
 
 QUESTIONS = {
@@ -43,8 +44,28 @@ METHODS = {  # method → its column's header, and what it is for
 
 
 def raised_flags(result: Result) -> list[str]:
-    """What the tests found against the assumptions, a sentence each."""
-    return [str(row["sentence"]) for row in result.flags.to_dict("records") if row["flagged"]]
+    """What the tests found against the assumptions and the refits against the verdicts, a sentence each."""
+    raised = [str(row["sentence"]) for row in result.flags.to_dict("records") if row["flagged"]]
+    return raised + _doubts_of_refits(result)
+
+
+def _doubts_of_refits(result: Result) -> list[str]:
+    """Verdicts that do not stand once every model is fitted again."""
+    ends = {
+        str(row["policy"]): (1000 * float(row["lift_low"]), 1000 * float(row["lift_high"]))
+        for row in result.intervals.to_dict("records")
+        if row["method"] == "refit"
+    }
+    doubts = []
+    for answer in answers(result):
+        low, high = ends.get(answer.policy, (math.nan, math.nan))
+        if answer.primary.verdict in (BETTER, WORSE) and low <= 0 <= high:
+            doubts.append(
+                f"With every model fitted again {counted(result.settings.refit_boot, 'time')}, the change of"
+                f" {answer.policy} could be 0: {number(low)} … {number(high)} interests per 1,000 users. Its verdict"
+                " takes the fitted models as given; do not rely on it."
+            )
+    return doubts
 
 
 def assumption_rows(result: Result) -> list[dict[str, Any]]:

@@ -43,7 +43,10 @@ class Store:
 
     @classmethod
     def opened(cls, directory: Path) -> "Store":
-        """An earlier study. Raises `InputError` where there is none, or where other code or libraries made it."""
+        """An earlier study.
+
+        Raises `InputError` where there is none, where other code or libraries made it, or where a file is damaged.
+        """
         if not (directory / "study.json").is_file():
             raise InputError(f"{directory} holds no study to continue: it has no study.json; give --out for a new one.")
         store = cls(directory)
@@ -54,16 +57,30 @@ class Store:
                     f"{directory} was made with other {name} than there is now, and one study must not mix the two; go"
                     " back to what made it, or give --out for a new one."
                 )
+        store.read()  # what is damaged is found before hours of work, not after
         return store
 
     @property
     def asked(self) -> dict[str, Any]:
-        """The seed, whether it is the small study, the versions, and the cells tried so far."""
-        return dict(json.loads((self.directory / "study.json").read_text(encoding="utf-8")))
+        """The seed, whether it is the small study, the versions, the cells, and the most logs in each (None: all).
 
-    def add(self, cells: Sequence[Cell]) -> None:
-        """Note the cells. Raises `InputError` where one was run under the same name as something else."""
-        asked = self.asked
+        Raises `InputError` where the file is damaged.
+        """
+        path = self.directory / "study.json"
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            found = None
+        if not isinstance(found, dict) or not {"seed", "small", "cells"} <= found.keys():
+            raise InputError(f"{path} is damaged, so the study cannot be continued; give --out for a new one.")
+        return {"replications": None} | found
+
+    def add(self, cells: Sequence[Cell], replications: int | None) -> None:
+        """Note the cells, and the most logs in each: what is continued later.
+
+        Raises `InputError` where a cell was run under the same name as something else.
+        """
+        asked = self.asked | {"replications": replications}
         for cell in cells:
             now = json.loads(json.dumps(cell.describe()))
             if asked["cells"].setdefault(cell.name, now) != now:
@@ -73,9 +90,14 @@ class Store:
         self._replace("study.json", _json(asked))
 
     def truth(self, name: str) -> WorldTruth | None:
-        """What was stored of a world."""
+        """What was stored of a world. Raises `InputError` where the file is damaged."""
         path = self.directory / "truth" / f"{name}.json"
-        return WorldTruth(**json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else None
+        if not path.is_file():
+            return None
+        try:
+            return WorldTruth(**json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError) as error:
+            raise InputError(f"{path} is damaged; delete it, and --resume measures it again.") from error
 
     def keep_truth(self, name: str, truth: WorldTruth) -> None:
         """Store what is true of a world."""
@@ -101,7 +123,10 @@ class Store:
                     connection.execute(f"COPY rows TO {_quoted(folder / name)}.parquet' (FORMAT parquet)")
 
     def read(self) -> Tables:
-        """All rows, ordered by cell and replication, whatever was finished first."""
+        """All rows, ordered by cell and replication, whatever was finished first.
+
+        Raises `InputError` where a file is damaged.
+        """
         with duckdb.connect() as connection:
             return Tables(*(self._read(connection, name) for name in NAMES))
 
@@ -109,8 +134,17 @@ class Store:
         files = [path for folder in self._folders() if (path := folder / f"{name}.parquet").is_file()]
         if not files:
             return pd.DataFrame({"cell": pd.Series(dtype=object), "replication": pd.Series(dtype="int64")})
-        listed = ", ".join(_quoted(path) + "'" for path in files)
-        table = connection.execute(f"SELECT * FROM read_parquet([{listed}], union_by_name = true)").df()
+        try:
+            table = _rows(connection, files)
+        except duckdb.Error:
+            for path in files:  # to name the one
+                try:
+                    _rows(connection, [path])
+                except duckdb.Error as error:
+                    raise InputError(
+                        f"{path} is damaged; delete the folder {path.parent}, and --resume runs its logs again."
+                    ) from error
+            raise
         return table.sort_values(["cell", "replication"], kind="stable", ignore_index=True)
 
     def _folders(self) -> list[Path]:
@@ -134,6 +168,11 @@ def made_with() -> dict[str, object]:
         if not name.startswith(WITHOUT):
             digest.update(name.encode() + b"\0" + path.read_bytes() + b"\0")
     return {"code": digest.hexdigest(), "versions": {name: version(name) for name in LIBRARIES}}
+
+
+def _rows(connection: duckdb.DuckDBPyConnection, files: Sequence[Path]) -> pd.DataFrame:
+    listed = ", ".join(_quoted(path) + "'" for path in files)
+    return connection.execute(f"SELECT * FROM read_parquet([{listed}], union_by_name = true)").df()
 
 
 def _quoted(path: Path) -> str:
