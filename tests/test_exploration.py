@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from engagex_sim.cap import Cap
 from engagex_sim.columns import Column, FloatArray, sums_by
+from engagex_sim.decisions import Decisions
 from engagex_sim.evaluation import cross_fit
 from engagex_sim.exploration import (
     RATES,
@@ -107,8 +108,8 @@ def test_more_exploration_gives_narrower_intervals() -> None:
     assert (table["ess"].iloc[1:].diff().dropna() > 0).all()
 
 
-def _evaluation(log: object, cap: Cap) -> Timeline:
-    return Timeline.of(log, cap).evaluation()  # type: ignore[arg-type]
+def _evaluation(log: Decisions, cap: Cap) -> Timeline:
+    return Timeline.of(log, cap).evaluation()
 
 
 def _occupied(t: Timeline, hazards: FloatArray) -> FloatArray:
