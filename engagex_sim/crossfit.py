@@ -102,30 +102,25 @@ def fit(
         cost=settings.cost,
         rng=np.random.default_rng(seed),
     )
-    effects = _reward_effects(reward_model, evaluation, carry.weights)
+    effects, score_edges = _effects_and_edges(reward_model, evaluation.contacts(), carry.weights)
     return Fitted(
         reward_model,
         effects,
-        _score_edges(reward_model, effects, evaluation),
+        score_edges,
         logging,
         with_history,
         tuple(_trained(p, training) for p in policies),
     )
 
 
-def _reward_effects(model: RewardModel, evaluation: Timeline, states: States) -> StateEffects:
-    if states.size == 1:
-        return StateEffects.none(states)
-    contacts = evaluation.contacts()
-    own = model.predict(contacts.free_context())[np.arange(len(contacts)), contacts.action - 1]
-    return StateEffects.fit(states, states.of(contacts.time, contacts.logged), log_odds(own), contacts.reward)
-
-
-def _score_edges(model: RewardModel, effects: StateEffects, evaluation: Timeline) -> FloatArray:
-    contacts = evaluation.contacts()
+def _effects_and_edges(model: RewardModel, contacts: Timeline, states: States) -> tuple[StateEffects, FloatArray]:
+    """What the contact history adds to the reward model's log odds, and the classes of the predictions with it."""
     own = log_odds(model.predict(contacts.free_context())[np.arange(len(contacts)), contacts.action - 1])
-    scores = sigmoid(own + effects.effect[effects.states.of(contacts.time, contacts.logged)])
-    return np.unique(np.quantile(scores, np.arange(1, MAX_LEVELS) / MAX_LEVELS))
+    state, effects = states.of(contacts.time, contacts.logged), StateEffects.none(states)
+    if states.size > 1:
+        effects = StateEffects.fit(states, state, own, contacts.reward)
+    scores = sigmoid(own + effects.effect[state])
+    return effects, np.unique(np.quantile(scores, np.arange(1, MAX_LEVELS) / MAX_LEVELS))
 
 
 def _trained(policy: Policy, training: Training) -> Policy:

@@ -51,9 +51,9 @@ def carried(timeline: Timeline, cap_modelled: bool, settings: Settings) -> Carri
         notes.append(
             f"Interest depends on {_WORDS[reward]} (held-out log likelihood +{gain:.1f}): the estimates carry it."
         )
-    unbound = NO_STATE
+    hazard = NO_STATE
     if not cap_modelled:  # what a strategy does that keeps no cap depends on its last contact all the more
-        unbound = States(recency_edges(_gaps(contacts), 0, MAX_RECENCIES))
+        hazard = States(recency_edges(_gaps(contacts), 0, MAX_RECENCIES))
     weights = candidates.get(reward, NO_STATE)
     of_logging = _candidates(contacts, timeline.cap.seconds, np.ones(len(contacts)), CONTACTS_PER_CLASS)
     results = States(interests=True)
@@ -67,12 +67,12 @@ def carried(timeline: Timeline, cap_modelled: bool, settings: Settings) -> Carri
     history = {name: gain for name, gain in gains.items() if name != "past results"}
     logging, gain = _best(history, MIN_LOGGING_GAIN)
     if logging != "nothing":
-        unbound = unbound.joined(of_logging[logging] if cap_modelled else States(counts=of_logging[logging].counts))
+        hazard = hazard.joined(of_logging[logging] if cap_modelled else States(counts=of_logging[logging].counts))
         notes.append(
             f"The current strategy depends on {_WORDS[logging]} (held-out log likelihood +{gain:.1f}): its model reads"
             " it."
         )
-    return Carried(weights, weights.joined(unbound), tuple(notes))
+    return Carried(weights, weights.joined(hazard), tuple(notes))
 
 
 _WORDS: Mapping[str, str] = {

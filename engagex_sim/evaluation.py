@@ -104,6 +104,7 @@ def evaluate_prepared(
         ),
         intervals=interval_table(names, estimates, refits),
         flags=found.table,
+        calibration_cells=found.calibration,
         overlap=overlap_table(names, overlaps),
         sensitivity=causes.bounds,
         breaking_points=_told(causes.breaking, summary),

@@ -74,6 +74,7 @@ class Result:
     calibration: pd.DataFrame  # day, contacts, expected: the logging policy's contacts per day and the model's
     intervals: pd.DataFrame  # policy, estimator, method, value_low, … lift_high, reason: other ways to an interval
     flags: pd.DataFrame  # flag, statistic, df, p_value, flagged, sentence: one joint test per assumption
+    calibration_cells: pd.DataFrame  # by, cell, contacts, expected, ratio: by day and activity, before recalibration
     overlap: pd.DataFrame  # policy, ess, max_weight_share, effective_positives, …: how far the log speaks about each
     sensitivity: pd.DataFrame  # policy, strength, value_low, … lift_high: what a hidden cause leaves possible
     breaking_points: pd.DataFrame  # policy, breaking_point, reason, sentence: the cause that explains the whole lift

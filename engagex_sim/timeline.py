@@ -148,20 +148,7 @@ class Timeline:
 
     def users(self, keep: BoolArray) -> Self:
         """The users where `keep` (n_users,) holds, with all their rows."""
-        others = keep[self.other_user]
-        position = np.cumsum(keep) - 1
-        kept = self.rows(keep[self.user_of_row])
-        return replace(
-            kept,
-            user_start=starts(np.diff(self.user_start)[keep]),
-            user_key=self.user_key[keep],
-            user_id=self.user_id[keep],
-            evaluation_start=self.evaluation_start[keep],
-            initial=self.initial.take(keep),
-            other_user=position[self.other_user[others]],
-            other_time=self.other_time[others],
-            other_reward=self.other_reward[others],
-        )
+        return self.drawn(np.flatnonzero(keep))
 
     def drawn(self, users: IntArray) -> Self:
         """The users at positions `users` (m,), in that order and as often as they stand there."""

@@ -89,6 +89,9 @@ def example_result(
         calibration=_calibration(rng),
         intervals=intervals(changes),
         flags=flags(),
+        calibration_cells=pd.DataFrame(
+            {"by": "day", "cell": [0, 1], "contacts": [90.0, 110.0], "expected": [95.0, 105.0], "ratio": [0.95, 1.05]}
+        ),
         overlap=overlap({name: story.ess for name, story in stories.items()}),
         sensitivity=sensitivity(changes),
         breaking_points=breaking_points(changes),

@@ -46,6 +46,7 @@ def test_a_run_holds_every_file(run: Path) -> None:
         "feature_importance.csv",
         "intervals.csv",
         "flags.csv",
+        "calibration.csv",
         "overlap.csv",
         "sensitivity.csv",
         "breaking_points.csv",

@@ -159,4 +159,4 @@ def smallest_lift(interests: FloatArray) -> float:
     mean = interests.mean() if len(interests) else 0.0
     if mean == 0 or len(interests) < 2:
         return float("nan")
-    return float(1.96 * interests.std(ddof=1) / np.sqrt(len(interests)) / mean)
+    return float(NORMAL * interests.std(ddof=1) / np.sqrt(len(interests)) / mean)

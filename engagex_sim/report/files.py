@@ -49,6 +49,7 @@ def _write_files(result: Result, directory: Path, command: str) -> None:
         "feature_importance": result.feature_importance,
         "intervals": result.intervals,
         "flags": result.flags,
+        "calibration": result.calibration_cells,
         "overlap": result.overlap,
         "sensitivity": result.sensitivity,
         "breaking_points": result.breaking_points,

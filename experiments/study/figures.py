@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
@@ -121,8 +122,8 @@ def estimator_figure(accuracy: pd.DataFrame, cell: str = "visits") -> Figure | N
     )
     figure.text(0.01, 0.985 - 0.27 / figure.get_figheight(), detail, va="top", color=QUIET, fontsize=9.5)
     engine = figure.get_layout_engine()
-    assert engine is not None  # new_figure gives one
-    engine.set(rect=(0, 0, 1, 1 - 0.55 / figure.get_figheight()))  # type: ignore[call-arg]
+    assert isinstance(engine, ConstrainedLayoutEngine)  # new_figure gives it
+    engine.set(rect=(0, 0, 1, 1 - 0.55 / figure.get_figheight()))
     handles = [
         Line2D([], [], marker="o", linestyle="", color=FAMILY_COLOURS[family], label=label)
         for family, label in FAMILIES.items()
