@@ -27,8 +27,7 @@ class Block:
     state: IntArray  # (n,) the logged state, as far as weights tell states apart
     predicted: FloatArray  # (n, S, K) q̂
     logging: FloatArray  # (n, S, K) q^b
-    one_step_logging: FloatArray  # (n, K + 1) b(a | x, logged state)
-    with_history: FloatArray  # (n, K + 1) b(a | x, logged history)
+    at_logged: FloatArray  # (n, K + 1) b(a | x, logged state)
     first: IntArray  # (p,)
     second: IntArray  # (p,)
 

@@ -16,7 +16,7 @@ from engagex_sim.models.reward import RewardModel
 from engagex_sim.models.state_effects import StateEffects
 from engagex_sim.policy import Context, Policy, policy_name
 from engagex_sim.settings import Settings
-from engagex_sim.states import NO_STATE, States
+from engagex_sim.states import States
 from engagex_sim.timeline import Timeline
 from engagex_sim.training import Training
 
@@ -30,8 +30,7 @@ class Fitted:
     reward_model: RewardModel
     reward_effects: StateEffects  # what the carried contact history adds to its log odds
     score_edges: FloatArray  # where classes of predicted interest begin, about equally many contacts in each
-    logging: PropensityModel  # reads exogenous features and the carried history: for contact probabilities
-    logging_with_history: PropensityModel  # reads history too: for cumulative weights
+    logging: PropensityModel  # reads exogenous features and the carried history
     policies: tuple[Policy, ...]
 
     def interest_by_state(self, context: Context) -> FloatArray:
@@ -86,12 +85,13 @@ def fit(
         threads=settings.threads,
     )
     choices = evaluation.rows(evaluation.free) if cap_modelled else evaluation
-    free, light = choices.free_context(), settings.grid == "light"
-    logging, with_history = (
-        PropensityModel.fit(
-            free, choices.action, history=h, seed=seed, states=states, threads=settings.threads, light=light
-        )
-        for h, states in ((False, carry.logging), (True, NO_STATE))
+    logging = PropensityModel.fit(
+        choices.free_context(),
+        choices.action,
+        seed=seed,
+        states=carry.logging,
+        threads=settings.threads,
+        light=settings.grid == "light",
     )
     training = Training(
         timeline=evaluation,
@@ -108,7 +108,6 @@ def fit(
         effects,
         score_edges,
         logging,
-        with_history,
         tuple(_trained(p, training) for p in policies),
     )
 

@@ -45,7 +45,7 @@ def carried(timeline: Timeline, cap_modelled: bool, settings: Settings) -> Carri
         return Carried(NO_STATE, NO_STATE)
     contacts = timeline.rows((timeline.action > 0) & (timeline.free | (not cap_modelled)))
     candidates = _candidates(contacts, timeline.cap.seconds, contacts.reward, INTERESTS_PER_CLASS)
-    reward, gain = _best(_reward_gains(contacts, candidates, settings), MIN_GAIN)
+    reward, gain = _best(_reward_gains(contacts, candidates, settings), candidates, MIN_GAIN)
     notes = []
     if reward != "nothing":
         notes.append(
@@ -65,7 +65,7 @@ def carried(timeline: Timeline, cap_modelled: bool, settings: Settings) -> Carri
             f" +{gains['past results']:.1f}): past results are carried."
         )
     history = {name: gain for name, gain in gains.items() if name != "past results"}
-    logging, gain = _best(history, MIN_LOGGING_GAIN)
+    logging, gain = _best(history, of_logging, MIN_LOGGING_GAIN)
     if logging != "nothing":
         hazard = hazard.joined(of_logging[logging] if cap_modelled else States(counts=of_logging[logging].counts))
         notes.append(
@@ -130,7 +130,7 @@ def _logging_gains(
     train, rest = rows.rows(half == 0), rows.rows(half == 1)
     if not (train.action > 0).any() or not (rest.action > 0).any():
         return {}
-    model = PropensityModel.fit(train.free_context(), train.action, history=False, seed=settings.seed, light=True)
+    model = PropensityModel.fit(train.free_context(), train.action, seed=settings.seed, light=True)
     contact = model.when_free(rest.free_context())[:, 0].sum(axis=1)
     made = (rest.action > 0).astype(np.float64)
     return _gains(rest, candidates, log_odds(contact), made, fold_of(key[half == 1], settings.seed + 2, FOLDS))
@@ -152,11 +152,12 @@ def _gains(
     return gains
 
 
-def _best(gains: Mapping[str, float], enough: float) -> tuple[str, float]:
-    """The candidate that gains most, if it gains enough; both features together must gain that much beyond one."""
-    single = {name: gain for name, gain in gains.items() if name != "both"}
-    name = max(single, key=lambda n: single[n], default="nothing")
-    best = max(single.get(name, 0.0), 0.0)
-    if gains.get("both", 0.0) > best + enough:
-        return "both", gains["both"]
-    return (name, best) if best > enough else ("nothing", 0.0)
+def _best(gains: Mapping[str, float], candidates: Mapping[str, States], enough: float) -> tuple[str, float]:
+    """The candidate with the fewest states of those that gain as much as any, give or take `enough`.
+
+    One that gains no more than `enough` gains nothing.
+    """
+    most = max(gains.values(), default=0.0)
+    good = [name for name, gain in gains.items() if gain > max(enough, most - enough)]
+    name = min(good, key=lambda n: candidates[n].size, default="nothing")
+    return name, gains.get(name, 0.0)

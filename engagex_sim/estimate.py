@@ -122,7 +122,7 @@ def estimate(
     curves.append(o.current)
     of_current = [columns.add(c) for c in (o.current.sum(axis=1), o.current_contacts, o.current.sum(axis=1) > 0)]
     n_columns = len(columns.columns)
-    matrix = np.column_stack([*columns.columns, *curves])
+    matrix = np.vstack([*columns.columns, *(curve.T for curve in curves)]).T
 
     def statistics(means: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
         """Values (b, p, e, m), current (b, m) and curves (b, p + 1, d) from b sets of means over users."""

@@ -1,6 +1,6 @@
 """The whole evaluation: a log and policies in, a result out."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -45,7 +45,6 @@ class CrossFitted:
     carried: Carried  # of the contact history
     fitted: tuple[Fitted, ...]
     splits: tuple[BoolArray, ...]  # (n_users,) each: whom the models of a fold were not fitted on, but judge
-    train_metrics: tuple[Mapping[str, float], ...]
 
     @property
     def fold_shares(self) -> FloatArray:
@@ -86,13 +85,17 @@ def evaluate_prepared(
     summary = summary_table(names, estimates, len(observed.user_key), truths, prepared.refusal)
     causes = hidden_cause(observed, estimates.weights, names, seed=settings.seed, n_boot=settings.n_boot)
     overlaps = [own["cap"] for own in estimates.overlap]
+    train = [
+        train_metrics(prepared.timeline.users(~judged).contacts(), models)
+        for models, judged in zip(crossfitted.fitted, crossfitted.splits, strict=True)
+    ]
     found = flags(prepared, crossfitted.fitted, crossfitted.splits, crossfitted.carried)
     exploration = _exploration(prepared, crossfitted, names, summary)
     progress("done", steps, steps)
     return Result(
         summary=summary,
         curves=curve_table(names, estimates, days, len(observed.user_key), truths),
-        model_metrics=model_metrics(crossfitted.fitted, crossfitted.train_metrics, observed, settings.imbalance),
+        model_metrics=model_metrics(crossfitted.fitted, train, observed, settings.imbalance),
         feature_importance=feature_importance(crossfitted.fitted),
         reliability=reliability_table(observed.reward, observed.predicted).assign(model="reward model"),
         calibration=pd.DataFrame(
@@ -186,11 +189,10 @@ def cross_fit(
     carry = carried(teachers, prepared.cap_modelled, settings)
     margins = Margins.of(teachers.contacts())
     trial = evaluation.rows(np.arange(len(evaluation)) < TRIAL_ROWS)
-    fitted, observed, train = [], [], []
+    fitted, observed = [], []
     for f, judged in enumerate(splits):
         progress(f)
         models = fit(prepared.timeline, ~judged, policies, settings, settings.seed + f, prepared.cap_modelled, carry)
-        train.append(train_metrics(prepared.timeline.users(~judged).contacts(), models))
         states = [states_carried(policy, trial, carry.weights) for policy in models.policies]
         block = evaluation.user_start[:-1] // (ROWS_AT_ONCE // max(carry.logging.size, *states, 1))
         observed += [
@@ -198,7 +200,7 @@ def cross_fit(
             for b in np.unique(block[judged])
         ]
         fitted.append(models)
-    return CrossFitted(Observed.join(observed), carry, tuple(fitted), tuple(splits), tuple(train))
+    return CrossFitted(Observed.join(observed), carry, tuple(fitted), tuple(splits))
 
 
 def _splits(prepared: Prepared, settings: Settings) -> list[BoolArray]:

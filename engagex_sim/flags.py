@@ -59,7 +59,10 @@ def flags(prepared: Prepared, fitted: Sequence[Fitted], splits: Sequence[BoolArr
     calibration, table = _calibration(prepared, blocks, carry)
     reaction, why = None, "the triggers are the contacts, so the log shows no other visits"
     if ACTIVITY in prepared.evaluation.columns:
-        reaction, why = _reaction(prepared, blocks), "the evaluation period is too short to see what follows a contact"
+        reaction, why = (
+            _reaction(prepared, blocks, carry),
+            "the evaluation period is too short to see what follows a contact",
+        )
     rows = [flag("reaction", reaction, why), flag("drift", drift), flag("calibration", calibration)]
     return Flags(pd.DataFrame(rows), table)
 
@@ -81,11 +84,12 @@ def _sample(prepared: Prepared) -> BoolArray:
     return reaction_sample(prepared.evaluation, _free(prepared.evaluation, prepared), _log_end(prepared))
 
 
-def _reaction(prepared: Prepared, blocks: Sequence[tuple[Timeline, Fitted]]) -> JointTest | None:
+def _reaction(prepared: Prepared, blocks: Sequence[tuple[Timeline, Fitted]], carry: Carried) -> JointTest | None:
     margins = Margins.of(prepared.evaluation.contacts())
     found = []
     for t, models in blocks:
-        hazard = models.logging_with_history.when_free(t.free_context()).sum(axis=(1, 2))
+        by_state = models.logging.when_free(t.free_context()).sum(axis=2)
+        hazard = by_state[np.arange(len(t)), carry.logging.of(t.time, t.logged)]
         levels = [prepared.days.of(t.time), *margins.levels(t.columns).values()]
         found.append(reaction_rows(t, hazard, _free(t, prepared), levels, _log_end(prepared)))
     rows = ReactionRows.join(found)

@@ -95,8 +95,7 @@ def observe(
         state=state,
         predicted=predicted,
         logging=logging,
-        one_step_logging=at_logged_states(with_no_contact(hazard[np.arange(len(t)), own]), t, cap_modelled),
-        with_history=_logging_with_history(fitted, t, cap_modelled),
+        at_logged=at_logged_states(with_no_contact(hazard[np.arange(len(t)), own]), t, cap_modelled),
         first=contact[first],
         second=contact[second],
     )
@@ -148,13 +147,6 @@ def _with_logged_propensity(hazard: FloatArray, t: Timeline, state: IntArray) ->
     here[np.arange(len(known)), taken] = t.propensity[known]
     hazard[known, own] = here
     return hazard
-
-
-def _logging_with_history(fitted: Fitted, t: Timeline, cap_modelled: bool) -> FloatArray:
-    """b(a | x, logged history), shape (n, K + 1)."""
-    no_state = np.zeros(len(t), dtype=np.int64)
-    hazard = _with_logged_propensity(fitted.logging_with_history.when_free(t.free_context()), t, no_state)
-    return at_logged_states(with_no_contact(hazard[:, 0]), t, cap_modelled)
 
 
 def _pairs(user: IntArray, reward: FloatArray) -> tuple[IntArray, IntArray]:

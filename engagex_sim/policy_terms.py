@@ -65,11 +65,10 @@ def policy_terms(policy: Policy, block: Block) -> PolicyTerms:
         }
     here = at_logged_states(answer, t, True)
     of_action = here[np.arange(len(t)), t.action]
-    one_step = ratio(of_action, block.one_step_logging[np.arange(len(t)), t.action])
-    of_logging = block.with_history[np.arange(len(t)), t.action]
-    history_ratio = ratio(of_action, of_logging)
-    history_ratio[of_logging == 0] = 1.0  # the history goes on after a contact that the modelled policy never makes
-    history = cumulative(t.user_start, history_ratio)
+    of_logging = block.at_logged[np.arange(len(t)), t.action]
+    one_step = ratio(of_action, of_logging)
+    # The history goes on after a contact that the modelled policy never makes.
+    history = cumulative(t.user_start, np.where(of_logging == 0, 1.0, one_step))
     before = np.concatenate([[1.0], history[:-1]])
     before[t.user_start[:-1][np.diff(t.user_start) > 0]] = 1.0
     model_here = (here[:, 1:] * block.here(block.predicted)).sum(axis=1)

@@ -44,23 +44,22 @@ def summary_table(
     that makes contacts can have one.
     """
     rows = []
+    low, high = interval(estimates.current, estimates.current_replicates, estimates.current_jackknife, jointly=False)
     for m, metric in enumerate(METRICS):
-        low, high = interval(
-            estimates.current[[m]], estimates.current_replicates[:, [m]], estimates.current_jackknife[:, [m]]
-        )
-        low = low if metric == PROFIT else np.maximum(low, 0.0)
         rows.append(
             {"policy": CURRENT, "estimator": ON_POLICY, "metric": metric, "value": estimates.current[m]}
-            | {"ci_low": low[0], "ci_high": high[0], "lift": 0.0, "lift_low": 0.0, "lift_high": 0.0}
+            | {"ci_low": low[m] if metric == PROFIT else max(low[m], 0.0), "ci_high": high[m]}
+            | {"lift": 0.0, "lift_low": 0.0, "lift_high": 0.0}
             | {"lift_percent": 0.0, "lift_percent_low": 0.0, "lift_percent_high": 0.0, "n_users": n_users}
         )
+    ends = _own_intervals(estimates)
     lifts = _joint_intervals(estimates, *(own - now for own, now in _beside_current(estimates)))
     relative = 100 * _joint_intervals(estimates, *(_relative(own, now) for own, now in _beside_current(estimates)))
     relative[1] = np.maximum(relative[1], np.fmin(-100.0, relative[0]))  # nothing falls by more than all of it
     for p, name in enumerate(names):
         for e in range(len(NAMES)):
             rows += [
-                _row(estimates, p, e, m, lifts[:, p, e, m], relative[:, p, e, m], refusal)
+                _row(estimates, p, e, m, ends[:, p, e, m], lifts[:, p, e, m], relative[:, p, e, m], refusal)
                 | {"policy": name, "n_users": n_users}
                 for m in range(len(METRICS))
             ]
@@ -117,8 +116,7 @@ def interval_table(names: Sequence[str], estimates: Estimates, refitted: FloatAr
 
 def _each(value: FloatArray, replicates: FloatArray, jackknife: FloatArray) -> list[float]:
     """Low and high ends of one entry after the other (j,), each on its own."""
-    alone = [interval(value[[i]], replicates[:, [i]], jackknife[:, [i]]) for i in range(len(value))]
-    return [float(end[0]) for ends in alone for end in ends]
+    return [float(end) for end in np.column_stack(interval(value, replicates, jackknife, jointly=False)).ravel()]
 
 
 def curve_table(
@@ -182,8 +180,22 @@ def _joint_intervals(
     return out
 
 
+def _own_intervals(estimates: Estimates) -> FloatArray:
+    """(2, p, e, m): the ends of every value's interval on its own."""
+    shape = estimates.value.shape
+    flat = [own.reshape(-1, estimates.value.size) for own in (estimates.replicates, estimates.jackknife)]
+    return np.reshape(interval(estimates.value.ravel(), *flat, jointly=False), (2, *shape))
+
+
 def _row(
-    estimates: Estimates, p: int, e: int, m: int, lift: FloatArray, relative: FloatArray, refusal: str | None
+    estimates: Estimates,
+    p: int,
+    e: int,
+    m: int,
+    ends: FloatArray,
+    lift: FloatArray,
+    relative: FloatArray,
+    refusal: str | None,
 ) -> dict[str, Any]:
     estimator, metric = NAMES[e], METRICS[m]
     own = estimates.overlap[p][estimator.rsplit("_", 1)[1]]
@@ -191,11 +203,8 @@ def _row(
     value = float(estimates.value[p, e, m])
     low, high = float("nan"), float("nan")
     if not estimator.startswith("dm"):
-        ends = interval(
-            estimates.value[p, e, [m]], estimates.replicates[:, p, e, [m]], estimates.jackknife[:, p, e, [m]]
-        )
         # No metric but profit can be negative, so no interval needs to reach below 0.
-        low, high = max(float(ends[0][0]), min(0.0, value) if metric != PROFIT else -np.inf), float(ends[1][0])
+        low, high = max(float(ends[0]), min(0.0, value) if metric != PROFIT else -np.inf), float(ends[1])
     verdict, reason = None, _why_undefined(estimator, metric, value, own.expected_contacts)
     if estimator == HEADLINE and metric != VOLUME and reason is None:
         verdict, reason = judge(own, *_nearest_to_zero(lift, relative))

@@ -36,7 +36,7 @@ def test_a_rare_hazard_is_recovered_after_sampling():
     """Contacts are 2 %, one row in four is used: the mean and every hour's mean are those of the truth."""
     context = make_context(200_000, 1)
     truth = hazard(context)
-    model = PropensityModel.fit(context, draw(truth, 2), history=False, seed=0)
+    model = PropensityModel.fit(context, draw(truth, 2), seed=0)
     predicted = checked_probabilities(model, context)[:, 1]
     assert predicted.mean() == pytest.approx(truth.mean(), rel=0.03)
     by_hour = [predicted[context["hour"] == h].mean() / truth[context["hour"] == h].mean() for h in range(24)]
@@ -48,9 +48,9 @@ def test_the_odds_are_multiplied_by_the_sampled_share_exactly(monkeypatch):
     n = 60_000
     context = Context(np.ones((n, 2), dtype=np.bool_), ("contact",), {"flat": Column(np.zeros(n))}, {})
     action = (np.arange(n) % 50 == 0).astype(np.int64)
-    sampled = PropensityModel.fit(context, action, history=False, seed=0)
+    sampled = PropensityModel.fit(context, action, seed=0)
     monkeypatch.setattr("engagex_sim.models.propensity.MIN_NON_CONTACTS", n)
-    whole = PropensityModel.fit(context, action, history=False, seed=0)
+    whole = PropensityModel.fit(context, action, seed=0)
     for model in (sampled, whole):
         np.testing.assert_allclose(model.action_probabilities(context)[:, 1], 0.02, rtol=1e-3)
 
@@ -60,11 +60,11 @@ def test_sampling_makes_no_difference_on_average(monkeypatch):
     context = make_context(60_000, 3)
     action = draw(hazard(context, -4.5), 4)
     sampled = [
-        PropensityModel.fit(context, action, history=False, seed=seed, light=True).action_probabilities(context)[:, 1]
+        PropensityModel.fit(context, action, seed=seed, light=True).action_probabilities(context)[:, 1]
         for seed in range(5)
     ]
     monkeypatch.setattr("engagex_sim.models.propensity.MIN_NON_CONTACTS", 60_000)
-    whole = PropensityModel.fit(context, action, history=False, seed=0, light=True).action_probabilities(context)[:, 1]
+    whole = PropensityModel.fit(context, action, seed=0, light=True).action_probabilities(context)[:, 1]
     for site in (-1, 0, 1, 2):
         rows = context.column("site").values == site
         assert np.mean(sampled, axis=0)[rows].mean() == pytest.approx(whole[rows].mean(), rel=0.04)
@@ -76,7 +76,7 @@ def test_several_kinds_and_a_mask():
     contact = draw(hazard(context, -2.0), 6)
     site = context.column("site").values
     kind = np.where(np.random.default_rng(7).random(len(site)) < np.where(site == 1, 0.8, 0.3), 1, 2)
-    model = PropensityModel.fit(context, contact * kind, history=False, seed=0)
+    model = PropensityModel.fit(context, contact * kind, seed=0)
     probabilities = checked_probabilities(model, context)
     share = probabilities[:, 1] / (probabilities[:, 1] + probabilities[:, 2])
     assert share[site == 1].mean() == pytest.approx(0.8, abs=0.03)
@@ -96,7 +96,7 @@ def test_where_only_the_kind_is_chosen_there_is_no_action_zero():
     kinds = tuple(str(k) for k in range(46))
     context = make_context(4_000, 8, kinds=kinds, choice=False)
     action = np.random.default_rng(9).integers(1, 40, 4_000)
-    model = PropensityModel.fit(context, action, history=False, seed=0)
+    model = PropensityModel.fit(context, action, seed=0)
     probabilities = checked_probabilities(model, context)
     assert (probabilities[:, 0] == 0).all()
     assert (probabilities[:, 1:] > 0).all()
@@ -109,19 +109,18 @@ def test_where_only_the_kind_is_chosen_there_is_no_action_zero():
 def test_next_to_nothing_to_learn_from(action):
     """One class or one contact still give probabilities, never 0 or 1."""
     context = make_context(len(action), 10)
-    model = PropensityModel.fit(context, np.array(action, dtype=np.int64), history=True, seed=0)
+    model = PropensityModel.fit(context, np.array(action, dtype=np.int64), seed=0)
     probabilities = checked_probabilities(model, make_context(20, 11))
     assert ((probabilities > 0) & (probabilities < 1)).all()
 
 
-def test_history_is_read_only_when_asked_for():
+def test_history_features_are_not_read():
     """Contact probabilities must not depend on logged history, and the context notes who reads it."""
-    for history in (False, True):
-        context = make_context(500, 12)
-        model = PropensityModel.fit(context, draw(np.full(500, 0.2), 13), history=history, seed=0)
-        fresh = make_context(10, 14)
-        model.action_probabilities(fresh)
-        assert bool(fresh.history_read) is history
+    context = make_context(500, 12)
+    model = PropensityModel.fit(context, draw(np.full(500, 0.2), 13), seed=0)
+    fresh = make_context(10, 14)
+    model.action_probabilities(fresh)
+    assert not fresh.history_read
 
 
 def test_rows_that_the_mask_closes_teach_nothing():
@@ -130,7 +129,7 @@ def test_rows_that_the_mask_closes_teach_nothing():
     action = draw(np.full(20_000, 0.1), 16)
     context.mask[10_000:, 1] = False
     action[10_000:] = 0
-    model = PropensityModel.fit(context, action, history=False, seed=0)
+    model = PropensityModel.fit(context, action, seed=0)
     assert model.action_probabilities(make_context(2_000, 17))[:, 1].mean() == pytest.approx(0.1, rel=0.1)
 
 
@@ -139,7 +138,7 @@ def test_same_seed_same_answer_whatever_the_threads():
     context = make_context(30_000, 18)
     action = draw(hazard(context, -4.5), 19)
     answers = [
-        PropensityModel.fit(context, action, history=False, seed=seed, threads=threads).action_probabilities(context)
+        PropensityModel.fit(context, action, seed=seed, threads=threads).action_probabilities(context)
         for seed, threads in ((0, 1), (0, 1), (0, 2), (1, 1))
     ]
     np.testing.assert_array_equal(answers[0], answers[1])

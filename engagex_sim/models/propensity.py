@@ -13,7 +13,7 @@ from engagex_sim.columns import FloatArray, IntArray
 from engagex_sim.models.calibrate import sigmoid
 from engagex_sim.models.encoding import FeatureEncoder, MatrixArray
 from engagex_sim.models.state_effects import StateEffects
-from engagex_sim.policy import HISTORY_FEATURES, Context
+from engagex_sim.policy import Context
 from engagex_sim.states import NO_STATE, States
 
 # Further rows without a contact cost time and add hardly any precision.
@@ -55,7 +55,6 @@ class PropensityModel:
         context: Context,
         action: IntArray,
         *,
-        history: bool,
         seed: int,
         states: States = NO_STATE,
         threads: int = 1,
@@ -63,14 +62,13 @@ class PropensityModel:
     ) -> Self:
         """Learn from decision points where the users were free; `action` (n,) is what was logged, 0..K.
 
-        With `history` the history features are read too: cumulative weights need that, contact probabilities must do
-        without, but for effects of the classes `states`, which add to the log-odds of a contact. All contacts count,
+        History features are not read, because contact probabilities must do without the logged history; classes of it,
+        `states`, which the recursion can carry, add to the log-odds of a contact. All contacts count,
         other rows are sampled, and the odds are multiplied by the sampled share, which undoes the sampling exactly
         (King and Zeng 2001). Rows without a contact at which the mask allows none teach nothing and are left out. The
         answer depends on `seed` through the sample, and `threads` are for predictions.
         """
-        names = (*context.exogenous, *(HISTORY_FEATURES if history else ()))
-        encoder = FeatureEncoder.fit(context, names)
+        encoder = FeatureEncoder.fit(context, context.exogenous)
         n_kinds = len(context.kinds)
         contacts = np.flatnonzero(action > 0)
         others = np.flatnonzero((action == 0) & context.mask[:, 1:].any(axis=1))

@@ -48,24 +48,26 @@ def jackknife_means(columns: FloatArray, user_key: KeyArray) -> FloatArray:
     return means
 
 
-def interval(estimate: FloatArray, replicates: FloatArray, jackknife: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Lower and upper ends (j,) that hold jointly with probability 0.95, from replicates (n_boot, j) and the same
-    statistics with one group of users left out, (g, j).
+def interval(
+    estimate: FloatArray, replicates: FloatArray, jackknife: FloatArray, *, jointly: bool = True
+) -> tuple[FloatArray, FloatArray]:
+    """Lower and upper ends (j,) that hold with probability 0.95, `jointly` or each on its own, from replicates
+    (n_boot, j) and the same statistics with one group of users left out, (g, j).
 
     Each entry's bootstrap standard error times critical values that follow its skewness, which the grouped jackknife
-    measures (Hall 1992). They belong to the level that covers the largest studentised deviation (max-t; Romano and Wolf
-    2005); one column gives the ordinary interval. NaN where the estimate or more than 1 % of its replicates are
-    undefined.
+    measures (Hall 1992). Joint ones belong to the level that covers the largest studentised deviation (max-t; Romano
+    and Wolf 2005). NaN where the estimate or more than 1 % of its replicates are undefined.
     """
     defined = _defined(estimate, replicates)
     low, high = np.full(len(estimate), np.nan), np.full(len(estimate), np.nan)
     if not defined.any():
         return low, high
     inside, centre = replicates[:, defined], estimate[defined]
-    inside = inside[np.isfinite(inside).all(axis=1)]
-    error = _without_rounding(inside.std(axis=0, ddof=1), centre)
+    if jointly:
+        inside = inside[np.isfinite(inside).all(axis=1)]
+    error = _without_rounding(np.nanstd(np.where(np.isfinite(inside), inside, np.nan), axis=0, ddof=1), centre)
     critical = NORMAL
-    if len(centre) > 1:
+    if jointly and len(centre) > 1:
         deviation = np.divide(np.abs(inside - centre), error, out=np.zeros_like(inside), where=error > 0)
         critical = max(NORMAL, float(np.quantile(deviation.max(axis=1), LEVEL)))
     skewness = _influence(jackknife[:, defined], centre)[1]

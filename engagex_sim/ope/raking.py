@@ -1,5 +1,6 @@
 """Recalibration of the logging policy's contact probabilities: they must add up to the contacts made."""
 
+import numba
 import numpy as np
 
 from engagex_sim.columns import FloatArray, IntArray, sums_by
@@ -16,18 +17,38 @@ def raking_factors(levels: IntArray, expected: FloatArray, rounds: int = 200) ->
     number what is expected there. The contacts are therefore weighted until every margin agrees, by iterative
     proportional fitting (raking: Deming and Stephan 1940; Deville and Särndal 1992), and q^b is divided by that weight.
     """
-    weight = np.ones(len(levels))
     margins = [_pooled(column, totals) for column, totals in zip(levels.T, expected, strict=True)]
+    group = np.array([own for own, _ in margins], dtype=np.int64).reshape(len(margins), len(levels))
+    total = np.ones((len(margins), max((len(own) for _, own in margins), default=1)))
+    for m, (_, own) in enumerate(margins):
+        total[m, : len(own)] = own
+    weight: FloatArray = _fitted(group, total, rounds)
+    return np.divide(1.0, weight, out=np.ones_like(weight), where=weight > 0)
+
+
+@numba.njit(cache=True)
+def _fitted(group: IntArray, total: FloatArray, rounds: int) -> FloatArray:
+    """Weights (c,) whose sums by the groups (f, c) of each margin come to `total` (f, g), as nearly as they can."""
+    margins, n = group.shape
+    weight = np.ones(n)
+    step = np.empty(total.shape[1])
     for _ in range(rounds):
         largest = 0.0
-        for group, total in margins:
-            made = sums_by(group, weight, len(total))
-            step = np.divide(total, made, out=np.ones_like(total), where=made > 0)
-            weight *= step[group]
-            largest = max(largest, float(np.abs(step - 1).max(initial=0.0)))
+        for m in range(margins):
+            step[:] = 0.0
+            for i in range(n):
+                step[group[m, i]] += weight[i]
+            for g in range(len(step)):
+                if step[g] > 0.0:
+                    step[g] = total[m, g] / step[g]
+                    largest = max(largest, abs(step[g] - 1.0))
+                else:
+                    step[g] = 1.0
+            for i in range(n):
+                weight[i] *= step[group[m, i]]
         if largest < TOLERANCE:
             break
-    return np.divide(1.0, weight, out=np.ones_like(weight), where=weight > 0)
+    return weight
 
 
 def _pooled(level: IntArray, expected: FloatArray) -> tuple[IntArray, FloatArray]:

@@ -159,7 +159,7 @@ class Visits:
         active = np.log(features["triggers_7d"].values)
         fresh = np.minimum(features["days_since_trigger"].values, 7.0)
         liked = np.isin(features["trigger"].values, (1, 4, 9))
-        odds = -4.09 + by_type + 0.25 * evening + 0.1 * active - 0.05 * fresh + 0.3 * liked
+        odds = -3.86 + by_type + 0.25 * evening + 0.1 * active - 0.05 * fresh + 0.3 * liked
         return np.asarray(odds + features["_taste"].values, dtype=np.float64)
 
 
