@@ -255,7 +255,7 @@ def test_a_study_made_by_other_code_is_not_continued(
 
 def test_what_decides_a_replication_is_noted_with_its_cell() -> None:
     cell = cells_of(True)["visits"]
-    assert cell.describe()["world"] == "Visits(cap_days=14.0, days=52, visit_rate=0.3, contact_odds=-2.1)"
+    assert cell.describe()["world"] == "Visits(cap_days=14.0, days=52, visit_rate=0.36, contact_odds=-2.3)"
     assert replace(cell, world=Visits(visit_rate=0.4)).describe() != cell.describe()
 
 

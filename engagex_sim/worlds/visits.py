@@ -32,7 +32,7 @@ ODDS = "_interest_odds"  # hidden column: log odds of interest, but for what his
 class VisitsLogging:
     """The company's randomised strategy: more often after a cart, in the evening and for active users; never sure."""
 
-    contact_odds: float = -2.1  # log odds of a contact at an ordinary visit
+    contact_odds: float = -2.3  # log odds of a contact at an ordinary visit
     by_activity: float = 0.25  # what the log of the visits in seven days adds
 
     name: ClassVar[str] = "logging"
@@ -61,8 +61,8 @@ class Visits:
 
     cap_days: float = 14.0
     days: int = 0  # length of the log; 0 stands for the cap's length and 38 days more
-    visit_rate: float = 0.3  # visits per user and day, nearly
-    contact_odds: float = -2.1  # of the logging policy
+    visit_rate: float = 0.36  # visits per user and day, nearly
+    contact_odds: float = -2.3  # of the logging policy
 
     own_name: ClassVar[str] = "visits"
     summary: ClassVar[str] = "the original task in small: seven weeks, one contact in two weeks at most, 3 % interested"
@@ -159,7 +159,7 @@ class Visits:
         active = np.log(features["triggers_7d"].values)
         fresh = np.minimum(features["days_since_trigger"].values, 7.0)
         liked = np.isin(features["trigger"].values, (1, 4, 9))
-        odds = -3.86 + by_type + 0.25 * evening + 0.1 * active - 0.05 * fresh + 0.3 * liked
+        odds = -4.31 + by_type + 0.25 * evening + 0.35 * active - 0.05 * fresh + 0.3 * liked
         return np.asarray(odds + features["_taste"].values, dtype=np.float64)
 
 
