@@ -69,19 +69,19 @@ def full() -> tuple[Cell, ...]:
         Cell(name, WORLDS[name], 20_000, 1_000) for name in ("sends", "fatigue", "frailty", "bursty", "capless", "null")
     ]
     cells += [
-        Cell(f"confounded_{word}", Confounded(strength=strength), 20_000, 200, holds=False)
+        Cell(f"confounded_{word}", Confounded(strength=strength), 20_000, 100, holds=False)
         for word, strength in (("weak", 0.5), ("middling", 1.0), ("strong", 2.0))
     ]
-    cells += [Cell(name, WORLDS[name], 20_000, 200, holds=False) for name in ("drift", "reactive")]
+    cells += [Cell(name, WORLDS[name], 20_000, 100, holds=False) for name in ("drift", "reactive")]
     cells.append(Cell("deterministic", WORLDS["deterministic"], 20_000, 50, holds=False, without=()))
-    cells += [Cell(f"visits_cap_{days}", Visits(cap_days=days), 20_000, 200) for days in (0, 7, 28)]
+    cells += [Cell(f"visits_cap_{days}", Visits(cap_days=days), 20_000, 100) for days in (0, 7, 28)]
     cells += [
         Cell(f"{name}_{n_users // 1000}k", WORLDS[name], n_users, 200)
         for name in ("visits", "null", "sends", "fatigue")
         for n_users in (2_000, 5_000)
     ]
     cells.append(Cell("visits_50k", WORLDS["visits"], 50_000, 30))
-    cells.append(Cell("visits_5k_refit", WORLDS["visits"], 5_000, 100, refits=15))
+    cells.append(Cell("visits_5k_refit", WORLDS["visits"], 5_000, 50, refits=15))
     return tuple(cells)
 
 
