@@ -350,3 +350,12 @@ def test_only_options_that_were_given_are_refused(tmp_path: Path, capsys: pytest
     ):
         assert main(["estimator_study", "--resume", str(whole), *given]) == 2
         assert said in capsys.readouterr().err
+
+
+def test_what_somebody_put_beside_the_logs_does_no_harm(study: Path, tmp_path: Path) -> None:
+    out = tmp_path / "visited"
+    shutil.copytree(study, out)
+    (out / "replications" / "notes").mkdir()
+    (out / "replications" / ".null-00000-00001").mkdir()  # what a killed process left
+    pd.testing.assert_frame_equal(Store(out).read().values, Store(study).read().values)
+    assert Store(out).done("null") == Store(study).done("null")

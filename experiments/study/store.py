@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -26,6 +27,7 @@ DECIDING = (
     *(f"experiments/study/{name}.py" for name in ("cells", "extras", "replicate", "truth")),
 )
 WITHOUT = "engagex_sim/report/"
+UNIT = re.compile(r"[^.].*-\d{5,}-\d{5,}")  # the folder of one: its cell, its first log and the one after its last
 
 
 class Store:
@@ -148,8 +150,8 @@ class Store:
         return table.sort_values(["cell", "replication"], kind="stable", ignore_index=True)
 
     def _folders(self) -> list[Path]:
-        """Finished units; what a killed process was writing begins with a dot."""
-        return sorted((self.directory / "replications").glob("[!.]*"))
+        """Finished units, without what a killed process was writing, or somebody put there."""
+        return sorted(path for path in (self.directory / "replications").glob("*") if UNIT.fullmatch(path.name))
 
     def _folder(self, cell: str, first: int, last: int) -> Path:
         return self.directory / "replications" / f"{cell}-{first:05d}-{last:05d}"
