@@ -54,20 +54,23 @@ def cap_is_kept(timeline: Timeline) -> bool:
 
 def fit(
     timeline: Timeline,
-    train: BoolArray,
+    sampled: BoolArray,
     policies: Sequence[Policy],
     settings: Settings,
+    *,
     seed: int,
     cap_modelled: bool,
     carry: Carried,
+    represented: float = 1.0,
 ) -> Fitted:
-    """Fit models and policies on the users where `train` (n_users,) holds; `timeline` includes the burn-in.
+    """Fit models and policies on all users of `timeline`, which includes the burn-in.
 
-    The reward model learns from every contact, the burn-in's included; the logging policy and the policies from the
-    evaluation period. Raises `InputError` where there is nothing to learn from.
+    It holds the contacts of every user, and all decision points of those where `sampled` (n_users,) holds, who make
+    `represented` of all decisions without contact. The reward model learns from every contact, the burn-in's included;
+    the logging policy from the evaluation period; the policies from that of the sampled users. Raises `InputError`
+    where there is nothing to learn from.
     """
-    users = timeline.users(train)
-    contacts, evaluation = users.contacts(), users.evaluation()
+    contacts, evaluation = timeline.contacts(), timeline.evaluation()
     if len(contacts) == 0 or not (evaluation.action > 0).any():
         raise InputError(
             "Too few contacts to cross-fit: one group of training users was never contacted in the evaluation period;"
@@ -90,11 +93,12 @@ def fit(
         choices.action,
         seed=seed,
         states=carry.logging,
+        represented=represented,
         threads=settings.threads,
         light=settings.grid == "light",
     )
     training = Training(
-        timeline=evaluation,
+        timeline=evaluation if sampled.all() else evaluation.users(sampled),
         reward_model=reward_model,
         logging=logging,
         cap=timeline.cap,

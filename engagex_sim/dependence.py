@@ -36,10 +36,10 @@ class Carried:
     notes: tuple[str, ...] = ()
 
 
-def carried(timeline: Timeline, cap_modelled: bool, settings: Settings) -> Carried:
-    """Test both dependences by held-out log likelihood; `timeline` is the evaluation period.
+def carried(timeline: Timeline, whole: Timeline, cap_modelled: bool, settings: Settings) -> Carried:
+    """Test both dependences by held-out log likelihood, over the evaluation period.
 
-    Where contacting is not a choice the history is the same whatever a policy does, and nothing is carried.
+    `timeline` holds every contact, `whole` every decision point of some users, or of all. Where contacting is not a choice the history is the same whatever a policy does, and nothing is carried.
     """
     if not timeline.contact_is_a_choice:
         return Carried(NO_STATE, NO_STATE)
@@ -57,7 +57,7 @@ def carried(timeline: Timeline, cap_modelled: bool, settings: Settings) -> Carri
     weights = candidates.get(reward, NO_STATE)
     of_logging = _candidates(contacts, timeline.cap.seconds, np.ones(len(contacts)), CONTACTS_PER_CLASS)
     results = States(interests=True)
-    gains = _logging_gains(timeline, cap_modelled, of_logging | {"past results": results}, settings)
+    gains = _logging_gains(whole, cap_modelled, of_logging | {"past results": results}, settings)
     if gains.get("past results", 0.0) > MIN_LOGGING_GAIN and gains["past results"] > 0.5 * max(gains.values()):
         weights = weights.joined(results)
         notes.append(

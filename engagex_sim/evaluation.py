@@ -8,16 +8,18 @@ import numpy as np
 import pandas as pd
 from pydantic import ValidationError
 
-from engagex_sim.columns import BoolArray, FloatArray
+from engagex_sim.blocks import Blocks, Redrawn, drawn_users
+from engagex_sim.columns import FloatArray
 from engagex_sim.confounding import hidden_cause
 from engagex_sim.crossfit import Fitted, fit
+from engagex_sim.days import Days
 from engagex_sim.dependence import Carried, carried
 from engagex_sim.errors import InputError
 from engagex_sim.estimate import METRICS, NAMES, Estimates, estimate
+from engagex_sim.execution import OverBlocks, in_turn
 from engagex_sim.exploration import plan_of_nothing
 from engagex_sim.exploration_plan import explore
 from engagex_sim.flags import flags, overlap_table
-from engagex_sim.hashing import bootstrap_counts, fold_of
 from engagex_sim.log import DataQuality, TableSource, read_log
 from engagex_sim.margins import Margins
 from engagex_sim.model_tables import feature_importance, model_metrics, train_metrics
@@ -26,9 +28,10 @@ from engagex_sim.observe import Observed, observe
 from engagex_sim.ope.verdict import BETTER, UNANSWERABLE, WORSE
 from engagex_sim.policy import Policy, policy_name
 from engagex_sim.policy_states import states_carried
-from engagex_sim.preparation import Prepared, held_out, prepare
+from engagex_sim.preparation import Prepared, prepare
 from engagex_sim.result import CURRENT, HEADLINE, PRIMARY, Result
 from engagex_sim.settings import Settings, first_problem
+from engagex_sim.splitting import Splitting, held_out
 from engagex_sim.tables import curve_table, interval_table, summary_table
 from engagex_sim.worlds import Truth, World, true_value
 
@@ -44,13 +47,35 @@ class CrossFitted:
     observed: Observed
     carried: Carried  # of the contact history
     fitted: tuple[Fitted, ...]
-    splits: tuple[BoolArray, ...]  # (n_users,) each: whom the models of a fold were not fitted on, but judge
+    splitting: Splitting
+    fold_shares: FloatArray  # (folds,) share of the judged users that each fold's models judge
 
-    @property
-    def fold_shares(self) -> FloatArray:
-        """(folds,) share of the judged users that each fold's models judge."""
-        sizes = np.array([judged.sum() for judged in self.splits], dtype=np.float64)
-        return np.asarray(sizes / sizes.sum())
+
+@dataclass(frozen=True)
+class _Observation:
+    """What is made of a block: a function of its number, for whoever runs it."""
+
+    blocks: Blocks
+    splitting: Splitting
+    fitted: tuple[Fitted, ...]
+    rows_at_once: tuple[int, ...]  # by fold
+    days: Days
+    margins: Margins
+    cap_modelled: bool
+    carry: Carried
+
+    def __call__(self, block: int) -> tuple[Observed | None, FloatArray]:
+        """The block observed, None if it has no judged user, and how many users each fold's models judge."""
+        t = self.blocks.timeline(block).evaluation()
+        judged = self.splitting.judged(t.user_key)
+        observed = []
+        for own, models, rows in zip(judged, self.fitted, self.rows_at_once, strict=True):
+            part = t.user_start[:-1] // rows
+            observed += [
+                observe(t.users(own & (part == p)), models, self.days, self.margins, self.cap_modelled, self.carry)
+                for p in np.unique(part[own])
+            ]
+        return Observed.join(observed) if observed else None, np.array([own.sum() for own in judged], dtype=np.float64)
 
 
 def evaluate_prepared(
@@ -68,7 +93,7 @@ def evaluate_prepared(
     the mean over the folds' policies.
     """
     names = _distinct_names(policies)
-    fits = len(_splits(prepared, settings))
+    fits = _splitting(prepared, settings).count
     steps = fits + 2 + settings.refit_boot + (world is not None)
     crossfitted = cross_fit(prepared, policies, settings, lambda done: progress("cross-fitting", done, steps))
     observed, days = crossfitted.observed, prepared.days.last_days
@@ -82,19 +107,20 @@ def evaluate_prepared(
         progress("true values", steps - 2, steps)
         truths = policy_truths(world, policies, crossfitted, settings, truth_users)
     progress("diagnostics", steps - 1, steps)
-    summary = summary_table(names, estimates, len(observed.user_key), truths, prepared.refusal)
+    summary = summary_table(names, estimates, prepared.facts.n_users, truths, prepared.refusal)
     causes = hidden_cause(observed, estimates.weights, names, seed=settings.seed, n_boot=settings.n_boot)
     overlaps = [own["cap"] for own in estimates.overlap]
+    contacts, splitting = prepared.timeline.contacts(), crossfitted.splitting
     train = [
-        train_metrics(prepared.timeline.users(~judged).contacts(), models)
-        for models, judged in zip(crossfitted.fitted, crossfitted.splits, strict=True)
+        train_metrics(contacts.users(~judged), models)
+        for models, judged in zip(crossfitted.fitted, splitting.judged(contacts.user_key), strict=True)
     ]
-    found = flags(prepared, crossfitted.fitted, crossfitted.splits, crossfitted.carried)
+    found = flags(prepared, crossfitted.fitted, splitting, crossfitted.carried)
     exploration = _exploration(prepared, crossfitted, names, summary)
     progress("done", steps, steps)
     return Result(
         summary=summary,
-        curves=curve_table(names, estimates, days, len(observed.user_key), truths),
+        curves=curve_table(names, estimates, days, prepared.facts.n_users, truths),
         model_metrics=model_metrics(crossfitted.fitted, train, observed, settings.imbalance),
         feature_importance=feature_importance(crossfitted.fitted),
         reliability=reliability_table(observed.reward, observed.predicted).assign(model="reward model"),
@@ -141,7 +167,7 @@ def _exploration(
     for p, name in enumerate(names):
         if prepared.refusal is not None or head.loc[name, "verdict"] != UNANSWERABLE:
             continue
-        found = explore(prepared, crossfitted.fitted, crossfitted.splits, crossfitted.carried, p)
+        found = explore(prepared, crossfitted.fitted, crossfitted.splitting, crossfitted.carried, p)
         if found is not None:
             words = found.plan.assign(policy=name, where=found.where, sentence=found.sentence)
             plans.append(words.assign(lacking_share=found.lacking_share))
@@ -170,10 +196,7 @@ def evaluate(
                 " policies.REGISTRY['uniform']()."
             )
     log = read_log(triggers, actions, users, own, threads=own.threads)
-    prepared = prepare(log, own)
-    if own.holdout is not None:
-        prepared = held_out(prepared, own.holdout, own.seed)
-    return evaluate_prepared(prepared, log.quality, policies, own)
+    return evaluate_prepared(prepare(log, own, holdout=held_out(own)), log.quality, policies, own)
 
 
 def cross_fit(
@@ -181,38 +204,60 @@ def cross_fit(
     policies: Sequence[Policy],
     settings: Settings,
     progress: Callable[[int], None] = lambda _: None,
+    over: OverBlocks = in_turn,
 ) -> CrossFitted:
     """Fit on the other folds' users, observe each fold's users in blocks."""
-    evaluation, days = prepared.evaluation, prepared.days
-    splits = _splits(prepared, settings)
-    teachers = evaluation if prepared.judged.all() else evaluation.users(~prepared.judged)
-    carry = carried(teachers, prepared.cap_modelled, settings)
-    margins = Margins.of(teachers.contacts())
-    trial = evaluation.rows(np.arange(len(evaluation)) < TRIAL_ROWS)
-    fitted, observed = [], []
+    evaluation, whole, cap_modelled = prepared.evaluation, prepared.whole, prepared.cap_modelled
+    splitting = _splitting(prepared, settings)
+    splits = splitting.judged(evaluation.user_key)
+    if any(not judged.any() or judged.all() for judged in splits):
+        raise InputError(f"{evaluation.n_users} users are too few for {settings.folds} folds; use fewer --folds.")
+    taught = whole
+    if splitting.holdout is not None:
+        (held_out,) = splits
+        evaluation = evaluation.users(~held_out)
+        taught = whole.users(~held_out[prepared.sampled])
+    carry = carried(evaluation, taught, cap_modelled, settings)
+    fitted = []
     for f, judged in enumerate(splits):
         progress(f)
-        models = fit(prepared.timeline, ~judged, policies, settings, settings.seed + f, prepared.cap_modelled, carry)
-        states = [states_carried(policy, trial, carry.weights) for policy in models.policies]
-        block = evaluation.user_start[:-1] // (ROWS_AT_ONCE // max(carry.logging.size, *states, 1))
-        observed += [
-            observe(evaluation.users(judged & (block == b)), models, days, margins, prepared.cap_modelled, carry)
-            for b in np.unique(block[judged])
-        ]
-        fitted.append(models)
-    return CrossFitted(Observed.join(observed), carry, tuple(fitted), tuple(splits))
+        fitted.append(
+            fit(
+                prepared.timeline.users(~judged),
+                prepared.sampled[~judged],
+                policies,
+                settings,
+                seed=settings.seed + f,
+                cap_modelled=cap_modelled,
+                carry=carry,
+                represented=prepared.represented,
+            )
+        )
+    trial = whole.rows(np.arange(len(whole)) < TRIAL_ROWS)
+    states = [[states_carried(policy, trial, carry.weights) for policy in models.policies] for models in fitted]
+    observation = _Observation(
+        prepared.blocks,
+        splitting,
+        tuple(fitted),
+        tuple(ROWS_AT_ONCE // max(carry.logging.size, *own, 1) for own in states),
+        prepared.days,
+        Margins.of(evaluation.contacts()),
+        cap_modelled,
+        carry,
+    )
+    observed, sizes = zip(*over(observation, len(prepared.blocks.sizes)), strict=True)
+    judged_users = np.sum(sizes, axis=0)
+    return CrossFitted(
+        Observed.join([block for block in observed if block is not None]),
+        carry,
+        tuple(fitted),
+        splitting,
+        judged_users / judged_users.sum(),
+    )
 
 
-def _splits(prepared: Prepared, settings: Settings) -> list[BoolArray]:
-    """Users (n_users,) to judge on, for each set of models; the models learn from the others."""
-    if not prepared.judged.all():
-        return [prepared.judged]
-    fold = fold_of(prepared.evaluation.user_key, settings.seed, settings.folds)
-    splits = [fold == f for f in range(settings.folds)]
-    if any(not judged.any() or judged.all() for judged in splits):
-        n_users = prepared.evaluation.n_users
-        raise InputError(f"{n_users} users are too few for {settings.folds} folds; use fewer --folds.")
-    return splits
+def _splitting(prepared: Prepared, settings: Settings) -> Splitting:
+    return Splitting(settings.seed, settings.folds) if prepared.holdout is None else prepared.holdout
 
 
 def refitted(
@@ -224,16 +269,15 @@ def refitted(
     contains the error of the models, which the ordinary bootstrap takes as given.
     """
     replicates = []
-    key = prepared.evaluation.user_key
     for r in range(settings.refit_boot):
         progress(r)
-        counts = bootstrap_counts(key, settings.seed + 1, r, r + 1)[0].astype(np.int64)
-        users = np.repeat(np.arange(len(key)), counts)
+        users = drawn_users(prepared.evaluation.user_key, settings.seed + 1, r)
         drawn = replace(
             prepared,
+            blocks=Redrawn(prepared.blocks, settings.seed + 1, r),
             timeline=prepared.timeline.drawn(users),
             evaluation=prepared.evaluation.drawn(users),
-            judged=prepared.judged[users],
+            sampled=prepared.sampled[users],
         )
         estimates = estimate_all(drawn, cross_fit(drawn, policies, settings).observed, settings, n_boot=0)
         headline = estimates.value[:, NAMES.index(HEADLINE), METRICS.index(PRIMARY)]

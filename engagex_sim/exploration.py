@@ -91,6 +91,10 @@ class Sums:
         columns = [[getattr(block, field.name) for field in fields(cls)] for block in blocks]
         return cls(*(np.sum(parts, axis=0) for parts in zip(*columns, strict=True)))
 
+    def scaled(self, factor: float) -> Self:
+        """The sums over `factor` times as many users of the same sort."""
+        return type(self)(*(getattr(self, field.name) * factor for field in fields(self)))
+
 
 def block_sums(
     user: IntArray,

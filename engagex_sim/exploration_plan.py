@@ -7,13 +7,14 @@ import numpy as np
 import pandas as pd
 
 from engagex_sim.block import Recursion
-from engagex_sim.columns import BoolArray, FloatArray
+from engagex_sim.columns import FloatArray
 from engagex_sim.crossfit import Fitted
 from engagex_sim.dependence import Carried
 from engagex_sim.exploration import Sums, block_sums, lacks_support, plan, sentence
 from engagex_sim.policy import policy_name
 from engagex_sim.policy_states import policy_by_state
 from engagex_sim.preparation import Prepared
+from engagex_sim.splitting import Splitting
 from engagex_sim.states import States
 from engagex_sim.support import SupportRows, support_rows, where
 from engagex_sim.timeline import Timeline
@@ -31,23 +32,24 @@ class Exploration(NamedTuple):
 
 
 def explore(
-    prepared: Prepared, fitted: Sequence[Fitted], splits: Sequence[BoolArray], carry: Carried, policy: int
+    prepared: Prepared, fitted: Sequence[Fitted], splitting: Splitting, carry: Carried, policy: int
 ) -> Exploration | None:
     """The plan for the policy at position `policy` of each of `fitted`; None where it reads its own past results.
 
-    `splits` (n_users,) are the users that each of `fitted` has not seen.
+    From the sampled users of a large log, scaled to all of them.
     """
-    evaluation = prepared.evaluation
+    evaluation = prepared.whole
     block = evaluation.user_start[:-1] // (ROWS_AT_ONCE // carry.logging.size)
     sums, rows, rng = [], [], np.random.default_rng(0)
-    for judged, models in zip(splits, fitted, strict=True):
+    for judged, models in zip(splitting.judged(evaluation.user_key), fitted, strict=True):
         for b in np.unique(block[judged]):
             found = _block(evaluation.users(judged & (block == b)), models, carry, policy, prepared.cap_modelled, rng)
             if found is None:
                 return None
             sums.append(found[0])
             rows.append(found[1])
-    total, words = Sums.join(sums), where(SupportRows.join(rows))
+    part, words = Sums.join(sums), where(SupportRows.join(rows))
+    total = part.scaled(prepared.facts.n_users / float(part.users))
     table = plan(total)
     name = policy_name(fitted[0].policies[policy])
     current = prepared.facts.n_interests / prepared.facts.n_users

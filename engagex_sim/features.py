@@ -3,8 +3,8 @@
 Every feature is causal: it uses what was known just before the decision, the decision's own trigger included.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from typing import Self
 
 import numba
@@ -29,6 +29,11 @@ class History:
     def none(cls, n: int) -> Self:
         """Nobody was ever contacted."""
         return cls(np.full(n, NEVER), np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.int64))
+
+    @classmethod
+    def join(cls, parts: Sequence[Self]) -> Self:
+        """All entries, one part after the other."""
+        return cls(*(np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(cls)))
 
     def take(self, rows: AnyArray | slice) -> Self:
         return type(self)(self.last_contact[rows], self.contacts[rows], self.interests[rows])

@@ -27,6 +27,7 @@ from engagex_sim.diagnostics import (
 from engagex_sim.margins import MAX_LEVELS, Margins
 from engagex_sim.ope.weights import Overlap
 from engagex_sim.preparation import Prepared
+from engagex_sim.splitting import Splitting
 from engagex_sim.timeline import Timeline
 
 ACTIVITY = "triggers_7d"
@@ -40,20 +41,21 @@ class Flags(NamedTuple):
     calibration: pd.DataFrame  # by, cell, contacts, expected, ratio: before any recalibration, on the sampled users
 
 
-def flags(prepared: Prepared, fitted: Sequence[Fitted], splits: Sequence[BoolArray], carry: Carried) -> Flags:
-    """One joint test per assumption, from the models fitted on the users outside of each of `splits` (n_users,).
+def flags(prepared: Prepared, fitted: Sequence[Fitted], splitting: Splitting, carry: Carried) -> Flags:
+    """One joint test per assumption, from the models of each split on the users that it judges.
 
     All look at the evaluation period; all but drift, which needs every contact, at a sample of users.
     """
-    drift = _drift(prepared, fitted, splits, carry)
+    drift = _drift(prepared, fitted, splitting, carry)
     if not prepared.evaluation.contact_is_a_choice:
         why = "contacting was no choice in this log, only the kind was"
         rows = [flag("reaction", None, why), flag("drift", drift), flag("calibration", None, why)]
         return Flags(pd.DataFrame(rows), pd.DataFrame(columns=["by", "cell", "contacts", "expected", "ratio"]))
-    sample = _sample(prepared)
+    whole = prepared.whole
+    sample = reaction_sample(whole, _free(whole, prepared), _log_end(prepared))
     blocks = [
-        (prepared.evaluation.users(judged & sample), models)
-        for judged, models in zip(splits, fitted, strict=True)
+        (whole.users(judged & sample), models)
+        for judged, models in zip(splitting.judged(whole.user_key), fitted, strict=True)
         if (judged & sample).any()
     ]
     calibration, table = _calibration(prepared, blocks, carry)
@@ -80,10 +82,6 @@ def _free(t: Timeline, prepared: Prepared) -> BoolArray:
     return t.free if prepared.cap_modelled else np.ones(len(t), dtype=np.bool_)
 
 
-def _sample(prepared: Prepared) -> BoolArray:
-    return reaction_sample(prepared.evaluation, _free(prepared.evaluation, prepared), _log_end(prepared))
-
-
 def _reaction(prepared: Prepared, blocks: Sequence[tuple[Timeline, Fitted]], carry: Carried) -> JointTest | None:
     margins = Margins.of(prepared.evaluation.contacts())
     found = []
@@ -96,7 +94,7 @@ def _reaction(prepared: Prepared, blocks: Sequence[tuple[Timeline, Fitted]], car
     return reaction_test(rows) if len(rows.surprise) else None
 
 
-def _drift(prepared: Prepared, fitted: Sequence[Fitted], splits: Sequence[BoolArray], carry: Carried) -> JointTest:
+def _drift(prepared: Prepared, fitted: Sequence[Fitted], splitting: Splitting, carry: Carried) -> JointTest:
     """Over the contacts of the evaluation period, for before it the log does not know whom it had contacted earlier.
 
     How many contacts a user had, and how long ago, is adjusted for: both grow into a trend over the log. Where interest
@@ -104,8 +102,9 @@ def _drift(prepared: Prepared, fitted: Sequence[Fitted], splits: Sequence[BoolAr
     before the log, longer ago every day.
     """
     parts = []
-    for judged, models in zip(splits, fitted, strict=True):
-        c = prepared.evaluation.users(judged).contacts()
+    contacted = prepared.evaluation.contacts()
+    for judged, models in zip(splitting.judged(contacted.user_key), fitted, strict=True):
+        c = contacted.users(judged)
         middle = (_log_end(prepared) - c.log_start) // (2 * DAY)
         by_kind = models.interest(with_day_fixed(c, float(middle)).free_context())
         gap = (c.time - c.logged.last_contact).astype(np.float64)

@@ -1,12 +1,13 @@
 """A log made ready for evaluation, and what can be said about it before any training."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from functools import partial
 
 import numpy as np
 
+from engagex_sim.blocks import Blocks, InMemory
 from engagex_sim.cap import DAY, Cap
 from engagex_sim.columns import BoolArray, sums_by
 from engagex_sim.crossfit import cap_is_kept
@@ -14,11 +15,13 @@ from engagex_sim.days import Days
 from engagex_sim.decision_points import decisions_of
 from engagex_sim.decisions import Decisions
 from engagex_sim.errors import InputError
-from engagex_sim.hashing import uniforms
+from engagex_sim.execution import OverBlocks, in_turn
 from engagex_sim.log import Log
 from engagex_sim.ope.intervals import smallest_lift
 from engagex_sim.result import Facts
 from engagex_sim.settings import LogSettings
+from engagex_sim.splitting import Splitting
+from engagex_sim.survey import SAMPLE_ROWS, Survey
 from engagex_sim.timeline import Timeline
 from engagex_sim.worlds import World
 
@@ -30,17 +33,25 @@ RARE_GAPS = 0.01  # share of the gaps that is rare
 class Prepared:
     """A log ready for evaluation, and what can be said about it before any training."""
 
-    timeline: Timeline  # burn-in included
-    evaluation: Timeline  # the rows on which policies are compared
-    judged: BoolArray  # (n_users,) users on whom they are compared; all of them unless some are held out
+    blocks: Blocks  # the whole log
+    timeline: Timeline  # what is learned from, see `survey`; burn-in included
+    evaluation: Timeline  # the same without the burn-in
+    sampled: BoolArray  # (n_users,) of whom both hold every decision point, not the contacts alone
+    represented: float  # share of the log's decisions without contact, where one was possible, that both hold
+    holdout: Splitting | None  # where policies are judged on a share of the users alone
     days: Days
     cap_modelled: bool  # False: the log breaks the cap, so the logging policy is modelled without it
     refusal: str | None  # why no policy that contacts anybody can be judged on this log under this cap
     notes: tuple[str, ...]
     facts: Facts
 
+    @property
+    def whole(self) -> Timeline:
+        """The evaluation period of the sampled users: every decision point of theirs."""
+        return self.evaluation if self.sampled.all() else self.evaluation.users(self.sampled)
 
-def prepare(log: Log, settings: LogSettings, world: World | None = None) -> Prepared:
+
+def prepare(log: Log, settings: LogSettings, world: World | None = None, holdout: Splitting | None = None) -> Prepared:
     """Decision points, features and masks of a log. `world` is the synthetic world it comes from, if it does."""
     decisions = decisions_of(log, settings)
     notes = list(log.notes)
@@ -50,7 +61,7 @@ def prepare(log: Log, settings: LogSettings, world: World | None = None) -> Prep
             for name in log.trigger_columns
             if name not in (*decisions.columns, "type")
         ]
-    return prepare_decisions(decisions, settings, notes, world)
+    return prepare_decisions(decisions, settings, notes, world, holdout)
 
 
 def prepare_decisions(
@@ -58,9 +69,28 @@ def prepare_decisions(
     settings: LogSettings,
     notes: Sequence[str] = (),
     world: World | None = None,
+    holdout: Splitting | None = None,
 ) -> Prepared:
-    """Likewise from decision points. Raises `InputError` where the evaluation period holds no contact."""
-    timeline = Timeline.of(decisions, Cap(settings.cap_days))
+    """Likewise from decision points."""
+    blocks = InMemory(Timeline.of(decisions, Cap(settings.cap_days)))
+    return prepare_blocks(blocks, decisions.log_end, notes, world, holdout)
+
+
+def prepare_blocks(
+    blocks: Blocks,
+    log_end: int,
+    notes: Sequence[str] = (),
+    world: World | None = None,
+    holdout: Splitting | None = None,
+    over: OverBlocks = in_turn,
+) -> Prepared:
+    """Likewise from blocks of a log that ends at `log_end`; `over` runs a function over all blocks.
+
+    Raises `InputError` where the evaluation period holds no contact.
+    """
+    share = min(1.0, SAMPLE_ROWS / max(sum(blocks.sizes), 1))
+    survey = Survey.join(over(partial(_survey, blocks, share, holdout), len(blocks.sizes)))
+    timeline = survey.learning
     cap_modelled = cap_is_kept(timeline)
     evaluation = timeline.evaluation()
     if not (evaluation.action > 0).any():
@@ -68,70 +98,61 @@ def prepare_decisions(
             "No contact falls into the evaluation period, so nothing can be said about any policy; lower"
             " --burn-in-days, or say --start free if nobody had been contacted before the log begins."
         )
-    first_day = int(evaluation.evaluation_start.min()) // DAY * DAY
-    days = Days(first_day, -(-(decisions.log_end - first_day) // DAY))
+    judged = evaluation if holdout is None else evaluation.users(holdout.anywhere(evaluation.user_key))
+    if holdout is not None:
+        if not (judged.action > 0).any():
+            raise InputError(
+                f"With --holdout {holdout.holdout:g} no held-out user was contacted in the evaluation period; hold out"
+                " more."
+            )
+        notes = [
+            f"Policies and models learn from {survey.n_learners:,} users and are judged on the {survey.n_users:,}"
+            " others: the values are those of the very policies that were trained, and current is the mean of the"
+            " held-out users.",
+            *notes,
+        ]
+    first_day = survey.evaluation_start // DAY * DAY
     return Prepared(
+        blocks=blocks,
         timeline=timeline,
         evaluation=evaluation,
-        judged=np.ones(evaluation.n_users, dtype=np.bool_),
-        days=days,
+        sampled=survey.sampled,
+        represented=survey.represented(only_free=cap_modelled),
+        holdout=holdout,
+        days=Days(first_day, -(-(log_end - first_day) // DAY)),
         cap_modelled=cap_modelled,
         refusal=_refusal(timeline),
         notes=(*notes, *_notes(timeline, evaluation, cap_modelled)),
-        facts=_facts(evaluation, decisions, cap_modelled, world),
+        facts=_facts(judged, survey, log_end, cap_modelled, world),
     )
 
 
-def held_out(prepared: Prepared, share: float, seed: int) -> Prepared:
-    """The same log with `share` of its users to judge policies on; the others are there to learn from.
-
-    Raises `InputError` where no judged user was contacted in the evaluation period.
-    """
-    judged = uniforms(prepared.evaluation.user_key, seed)[0] < share
-    users = prepared.evaluation.users(judged)
-    if not (users.action > 0).any():
-        raise InputError(
-            f"With --holdout {share:g} no held-out user was contacted in the evaluation period; hold out more."
-        )
-    note = (
-        f"Policies and models learn from {int((~judged).sum()):,} users and are judged on the {users.n_users:,} others:"
-        " the values are those of the very policies that were trained, and current is the mean of the held-out users."
-    )
-    return replace(
-        prepared,
-        judged=judged,
-        notes=(note, *prepared.notes),
-        facts=replace(prepared.facts, **_counts(users)),
-    )
+def _survey(blocks: Blocks, share: float, holdout: Splitting | None, block: int) -> Survey:
+    return Survey.of(blocks.timeline(block), share, holdout)
 
 
-def _facts(evaluation: Timeline, decisions: Decisions, cap_modelled: bool, world: World | None) -> Facts:
-    contact = evaluation.action > 0
+def _facts(judged: Timeline, survey: Survey, log_end: int, cap_modelled: bool, world: World | None) -> Facts:
+    contact = judged.action > 0
+    who = np.concatenate([judged.user_of_row, judged.other_user])
+    liked = np.concatenate([judged.reward, judged.other_reward])
+    interests = np.zeros(survey.n_users)  # also of those who were never contacted
+    interests[: judged.n_users] = sums_by(who, liked, judged.n_users)
     return Facts(
-        **_counts(evaluation),
-        log_start=_moment(decisions.log_start),
-        log_end=_moment(decisions.log_end),
-        evaluation_start=_moment(int(evaluation.evaluation_start.min())),
-        cap_days=evaluation.cap.days,
-        kinds=evaluation.kinds,
-        contact_is_a_choice=evaluation.contact_is_a_choice,
-        propensity_logged=bool(np.isfinite(evaluation.propensity[contact]).all()),
+        n_users=survey.n_users,
+        n_decisions=survey.n_decisions,
+        n_contacts=int(contact.sum()) + len(judged.other_time),
+        n_interests=int(interests.sum()),
+        smallest_lift=smallest_lift(interests),
+        log_start=_moment(judged.log_start),
+        log_end=_moment(log_end),
+        evaluation_start=_moment(survey.evaluation_start),
+        cap_days=judged.cap.days,
+        kinds=judged.kinds,
+        contact_is_a_choice=judged.contact_is_a_choice,
+        propensity_logged=bool(np.isfinite(judged.propensity[contact]).all()),
         cap_modelled=cap_modelled,
         world=None if world is None else world.name,
     )
-
-
-def _counts(evaluation: Timeline) -> dict[str, Any]:
-    who = np.concatenate([evaluation.user_of_row, evaluation.other_user])
-    liked = np.concatenate([evaluation.reward, evaluation.other_reward])
-    interests = sums_by(who, liked, evaluation.n_users)
-    return {
-        "n_users": evaluation.n_users,
-        "n_decisions": len(evaluation),
-        "n_contacts": int((evaluation.action > 0).sum()) + len(evaluation.other_time),
-        "n_interests": int(interests.sum()),
-        "smallest_lift": smallest_lift(interests),
-    }
 
 
 def _refusal(timeline: Timeline) -> str | None:

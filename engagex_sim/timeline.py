@@ -1,6 +1,6 @@
 """The timeline of a block of users with its features: what is replayed when a policy is tried."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Self
@@ -75,6 +75,30 @@ class Timeline:
             kinds=d.kinds,
             log_start=d.log_start,
             contact_is_a_choice=d.contact_is_a_choice,
+        )
+
+    @classmethod
+    def join(cls, parts: Sequence[Self]) -> Self:
+        """One timeline of the users of all parts, in that order; the parts share cap, kinds and the log's start."""
+        if len(parts) == 1:
+            return parts[0]
+        users = np.cumsum([0, *(part.n_users for part in parts[:-1])])
+
+        def joined(name: str) -> Any:
+            return np.concatenate([getattr(part, name) for part in parts])
+
+        names = ("user_key", "user_id", "evaluation_start", "time", "action", "reward", "propensity", "other_time")
+        return replace(
+            parts[0],
+            **{name: joined(name) for name in (*names, "other_reward")},
+            user_start=starts(np.concatenate([np.diff(part.user_start) for part in parts])),
+            initial=History.join([part.initial for part in parts]),
+            logged=History.join([part.logged for part in parts]),
+            columns={
+                name: Column(np.concatenate([part.columns[name].values for part in parts]), column.categories)
+                for name, column in parts[0].columns.items()
+            },
+            other_user=np.concatenate([part.other_user + first for part, first in zip(parts, users, strict=True)]),
         )
 
     @property

@@ -10,11 +10,12 @@ from engagex_sim.evaluation import evaluate_prepared
 from engagex_sim.log import Log, read_log
 from engagex_sim.policy import Policy, policy_name
 from engagex_sim.policy_states import policy_by_state
-from engagex_sim.preparation import Prepared, held_out, prepare
+from engagex_sim.preparation import Prepared, prepare
 from engagex_sim.report.answers import answers
 from engagex_sim.report.files import write_result
 from engagex_sim.report.sentences import economics_sentences, headline_sentence, policy_sentences
 from engagex_sim.settings import Settings
+from engagex_sim.splitting import held_out
 from engagex_sim.states import NO_STATE
 from engagex_sim.worlds import WORLDS, World, tables
 from experiments.inputs import Files, Options, files_from, output_directory, settings_from
@@ -45,9 +46,7 @@ def evaluate_policies(name: str, options: Options, command: str) -> None:
         progress("reading the log")
         source = _from_files(files, settings) if files else _from_world(options, experiment, settings)
         progress("computing features")
-        prepared = prepare(source.log, settings, source.world)
-        if settings.holdout is not None:
-            prepared = held_out(prepared, settings.holdout, settings.seed)
+        prepared = prepare(source.log, settings, source.world, held_out(settings))
     if options["policies"] is None and not prepared.facts.contact_is_a_choice:
         policies = [policy for policy in policies if not isinstance(policy, Never)]  # nobody can be left alone
     names = [policy_name(policy) for policy in policies]
@@ -125,6 +124,6 @@ def _try_out(policies: Sequence[Policy], prepared: Prepared) -> list[str]:
 
     Returns the names of those that read the results of their own contacts.
     """
-    first = prepared.evaluation.rows(np.arange(len(prepared.evaluation)) < TRIAL_ROWS)
+    first = prepared.whole.rows(np.arange(len(prepared.whole)) < TRIAL_ROWS)
     trials = [policy for policy in policies if not hasattr(policy, "fit")]
     return [policy_name(policy) for policy in trials if policy_by_state(policy, first, NO_STATE)[1] is None]

@@ -88,7 +88,7 @@ def check_exploration(world: World, policy: Policy, n_users: int, settings: Sett
     """
     before, own = _prepared(world, None, n_users, settings), [policy]
     crossfitted = cross_fit(before, own, settings)
-    found = explore(before, crossfitted.fitted, crossfitted.splits, crossfitted.carried, 0)
+    found = explore(before, crossfitted.fitted, crossfitted.splitting, crossfitted.carried, 0)
     best = None if found is None else chosen(found.plan)
     if best is None:
         return dict.fromkeys(("rate", "answerable_before", "answerable_after", "value_ratio", "lift_ratio"), np.nan)

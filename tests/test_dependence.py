@@ -21,7 +21,7 @@ LIGHT = Settings(grid="light")
 
 def found(world: World, n_users: int, seed: int = 0) -> Carried:
     prepared = prepare_decisions(visible(logged_decisions(world, n_users, np.random.default_rng(seed))), LIGHT)
-    return carried(prepared.evaluation, prepared.cap_modelled, LIGHT)
+    return carried(prepared.evaluation, prepared.whole, prepared.cap_modelled, LIGHT)
 
 
 def test_nothing_is_carried_where_interest_does_not_depend_on_it() -> None:

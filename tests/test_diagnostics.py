@@ -28,7 +28,6 @@ from engagex_sim.diagnostics import (
 )
 from engagex_sim.evaluation import cross_fit
 from engagex_sim.flags import flags
-from engagex_sim.hashing import fold_of
 from engagex_sim.models.calibrate import sigmoid
 from engagex_sim.preparation import prepare_decisions
 from engagex_sim.settings import Settings
@@ -196,8 +195,7 @@ def test_in_a_world_the_flag_of_its_fault_is_raised_and_no_other(world: str, n_u
     log = visible(logged_decisions(WORLDS[world], n_users, np.random.default_rng(0)))
     prepared = prepare_decisions(log, settings)
     crossfitted = cross_fit(prepared, [], settings)
-    fold = fold_of(prepared.evaluation.user_key, settings.seed, settings.folds)
-    found = flags(prepared, crossfitted.fitted, [fold == f for f in range(2)], crossfitted.carried)
+    found = flags(prepared, crossfitted.fitted, crossfitted.splitting, crossfitted.carried)
     table = found.table
     assert table["flag"].tolist() == ["reaction", "drift", "calibration"]
     assert set(table.loc[table["flagged"], "flag"]) - {"calibration"} == raised
@@ -226,7 +224,6 @@ def test_where_contacting_is_no_choice_only_drift_is_tested() -> None:
     )
     prepared = prepare_decisions(kept, settings)
     crossfitted = cross_fit(prepared, [], settings)
-    fold = fold_of(prepared.evaluation.user_key, settings.seed, settings.folds)
-    table = flags(prepared, crossfitted.fitted, [fold == f for f in range(2)], crossfitted.carried).table
+    table = flags(prepared, crossfitted.fitted, crossfitted.splitting, crossfitted.carried).table
     assert table["df"].tolist()[1] > 0
     assert table["sentence"].iloc[0] == "This was not tested: contacting was no choice in this log, only the kind was."

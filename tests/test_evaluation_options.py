@@ -12,17 +12,18 @@ from engagex_sim.evaluation import evaluate_prepared
 from engagex_sim.log import DataQuality, read_log
 from engagex_sim.ope.verdict import UNANSWERABLE
 from engagex_sim.policy import Context
-from engagex_sim.preparation import Prepared, held_out, prepare
+from engagex_sim.preparation import Prepared, prepare
 from engagex_sim.result import headline
+from engagex_sim.splitting import Splitting
 from engagex_sim.worlds import WORLDS, frames
 from policies import REGISTRY
 
 LIGHT = Settings(grid="light", folds=2, n_boot=100)
 
 
-def a_log(n_users: int = 3000) -> tuple[Prepared, DataQuality]:
+def a_log(n_users: int = 3000, holdout: Splitting | None = None) -> tuple[Prepared, DataQuality]:
     log = read_log(*frames(WORLDS["visits"], n_users, 0))
-    return prepare(log, LIGHT), log.quality
+    return prepare(log, LIGHT, holdout=holdout), log.quality
 
 
 class ByHistory:
@@ -37,14 +38,15 @@ class ByHistory:
 
 
 def test_with_a_holdout_policies_are_judged_on_users_who_taught_them_nothing() -> None:
-    prepared, quality = a_log()
-    part = held_out(prepared, 0.4, seed=0)
-    result = evaluate_prepared(part, quality, [REGISTRY["xgb_greedy"]()], LIGHT)
-    judged = int(part.judged.sum())
+    splitting = Splitting(seed=0, holdout=0.4)
+    prepared, quality = a_log(holdout=splitting)
+    result = evaluate_prepared(prepared, quality, [REGISTRY["xgb_greedy"]()], LIGHT)
+    (held_out,) = splitting.judged(prepared.evaluation.user_key)
+    judged = int(held_out.sum())
     assert 0.35 < judged / prepared.evaluation.n_users < 0.45
     assert result.facts.n_users == judged == result.summary["n_users"].iloc[0]
     assert f"judged on the {judged:,} others" in result.notes[0]
-    mine = prepared.evaluation.users(part.judged)
+    mine = prepared.evaluation.users(held_out)
     now = result.summary.set_index(["estimator", "metric"])["value"]["on_policy", "interests_per_user"]
     assert now == pytest.approx(mine.reward.sum() / judged)
 

@@ -23,7 +23,6 @@ from engagex_sim.exploration import (
 )
 from engagex_sim.exploration_plan import explore
 from engagex_sim.explored_world import Exploring, explored_log
-from engagex_sim.hashing import fold_of
 from engagex_sim.occupancy import contact_probabilities
 from engagex_sim.policy import Context, checked_probabilities
 from engagex_sim.preparation import prepare_decisions
@@ -193,9 +192,7 @@ def test_a_deterministic_log_gets_a_plan_and_the_current_policy_needs_none() -> 
     log = visible(logged_decisions(WORLD, 3000, np.random.default_rng(0)))
     prepared = prepare_decisions(log, settings)
     found = cross_fit(prepared, [First(), WORLD.logging], settings)
-    fold = fold_of(prepared.evaluation.user_key, settings.seed, settings.folds)
-    splits = [fold == f for f in range(settings.folds)]
-    first, current = (explore(prepared, found.fitted, splits, found.carried, p) for p in range(2))
+    first, current = (explore(prepared, found.fitted, found.splitting, found.carried, p) for p in range(2))
     assert first is not None
     assert first.lacking_share > 0.5
     assert not first.plan["answerable"].iloc[0]

@@ -57,6 +57,7 @@ class PropensityModel:
         *,
         seed: int,
         states: States = NO_STATE,
+        represented: float = 1.0,
         threads: int = 1,
         light: bool = False,
     ) -> Self:
@@ -65,7 +66,7 @@ class PropensityModel:
         History features are not read, because contact probabilities must do without the logged history; classes of it,
         `states`, which the recursion can carry, add to the log-odds of a contact. All contacts count,
         other rows are sampled, and the odds are multiplied by the sampled share, which undoes the sampling exactly
-        (King and Zeng 2001). Rows without a contact at which the mask allows none teach nothing and are left out. The
+        (King and Zeng 2001); `represented` is the share of the log's other rows that `context` holds. Rows without a contact at which the mask allows none teach nothing and are left out. The
         answer depends on `seed` through the sample, and `threads` are for predictions.
         """
         encoder = FeatureEncoder.fit(context, context.exogenous)
@@ -91,7 +92,7 @@ class PropensityModel:
             if states.size > 1:  # … then given the trees
                 effects = StateEffects.fit(states, state, _margin(contact, matrix) + prior, outcome)
             contact.set_param({"nthread": threads})
-            contact_prior = prior + math.log(max(size, 1) / max(len(others), 1))
+            contact_prior = prior + math.log(max(size, 1) / max(len(others), 1)) + math.log(represented)
 
         kind = None
         counts = np.bincount(action[contacts] - 1, minlength=n_kinds) + 0.5  # so that no kind is impossible

@@ -12,7 +12,7 @@ def run_extras(prepared: Prepared, crossfitted: CrossFitted, flagged: bool) -> d
     """Name → number, of the whole log; flags, where `flagged` asks for them, are called `flag_…`, 1 where raised."""
     raised, carry = {}, crossfitted.carried
     if flagged:
-        found = flags(prepared, crossfitted.fitted, crossfitted.splits, carry).table
+        found = flags(prepared, crossfitted.fitted, crossfitted.splitting, carry).table
         raised = {f"flag_{name}": float(one) for name, one in zip(found["flag"], found["flagged"], strict=True)}
     return raised | {
         "breaks_cap": float(not prepared.cap_modelled),
