@@ -11,7 +11,7 @@ DAY = 86_400
 NEVER = np.int64(-(2**60))  # the time of the last contact of somebody who never had one
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def allows(time: int, last_contact: int, window: int) -> bool:
     """Whether a contact at `time` is allowed after one at `last_contact`; all in seconds.
 

@@ -125,7 +125,7 @@ def reaction_test(rows: ReactionRows) -> JointTest:
     return joint_test(np.column_stack([sums_by(user, rows.surprise * column, size) for column in rest.T]))
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def _later(user_start: IntArray, time: IntArray, window: int) -> IntArray:
     """Rows of the same user in (t, t + window] after each row, shape (n,)."""
     out = np.zeros(len(time), dtype=np.int64)

@@ -51,7 +51,7 @@ class CrossFitted:
     fold_shares: FloatArray  # (folds,) share of the judged users that each fold's models judge
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)  # Dask names tasks by it
 class _Observation:
     """What is made of a block: a function of its number, for whoever runs it."""
 

@@ -1,12 +1,24 @@
-"""Running a function over the blocks of a log, in this process or elsewhere."""
+"""Running a function over the blocks of a log: here, in threads, in processes, or on a Dask cluster.
 
+Whatever computes knows nothing of this: it is handed something that runs a function over all blocks.
+"""
+
+import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, Future
-from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack, contextmanager
+from multiprocessing import get_context
+from typing import Literal, Protocol, TypeVar
 
+from engagex_sim.errors import InputError
+
+Kind = Literal["threads", "processes", "dask"]
 T = TypeVar("T")
+LOSSES = 3  # how often workers may be lost before a run is given up
+_LOST = "Worker processes were killed again and again, most likely for lack of memory; use fewer --threads."
+_PRELOADED = "engagex_sim.evaluation"  # imported once for all worker processes
 
 
 class OverBlocks(Protocol):
@@ -20,22 +32,93 @@ def in_turn(function: Callable[[int], T], count: int) -> Iterable[T]:
     return map(function, range(count))
 
 
-@dataclass(frozen=True)
 class Concurrently:
-    """Several blocks at a time, by an executor of `concurrent.futures` with so many workers.
+    """Several blocks at a time, by an executor of `concurrent.futures` that `start` makes.
 
     No more than a few answers wait to be taken. Where the executor runs in other processes, function and answers must
-    be picklable.
+    be picklable. Lost worker processes are replaced, and only the blocks that they held are computed again.
     """
 
-    executor: Executor
-    workers: int
+    def __init__(self, start: Callable[[], Executor], workers: int) -> None:
+        self._start = start
+        self._workers = workers
+        self._executor = start()
+        self._losses = 0
 
     def __call__(self, function: Callable[[int], T], count: int) -> Iterator[T]:
+        """Raises `InputError` where workers are lost again and again."""
         pending: deque[Future[T]] = deque()
-        for block in range(count):
-            pending.append(self.executor.submit(function, block))
-            if len(pending) > self.workers + 1:
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
+        done = 0
+        while done < count:
+            try:
+                while done + len(pending) < count and len(pending) <= self._workers:
+                    pending.append(self._executor.submit(function, done + len(pending)))
+                answer = pending[0].result()
+            except BrokenProcessPool:  # what was pending is lost with the workers
+                self._replace_workers()
+                pending.clear()
+                continue
+            pending.popleft()
+            done += 1
+            yield answer
+
+    def close(self) -> None:
+        """Let go of the workers, what they have not begun included."""
+        self._executor.shutdown(wait=True, cancel_futures=True)
+
+    def _replace_workers(self) -> None:
+        self.close()
+        self._losses += 1
+        if self._losses > LOSSES:
+            raise InputError(_LOST)
+        self._executor = self._start()
+
+
+@contextmanager
+def workers(kind: Kind, count: int, scheduler: str | None = None) -> Iterator[OverBlocks]:
+    """`count` workers of a kind; a Dask cluster is the one at address `scheduler`, or begun on this machine.
+
+    Raises `InputError` where Dask is not installed, or no cluster answers.
+    """
+    if kind == "dask":
+        with _dask(count, scheduler) as over:
+            yield over
+    elif count == 1 and kind == "threads":
+        yield in_turn
+    else:
+        over = Concurrently(lambda: _pool(kind, count), count)
+        try:
+            yield over
+        finally:
+            over.close()
+
+
+def _pool(kind: Kind, count: int) -> Executor:
+    if kind == "threads":
+        return ThreadPoolExecutor(count)
+    context = get_context("forkserver")  # a fork of this process would copy the locks of its threads
+    context.set_forkserver_preload([_PRELOADED])
+    return ProcessPoolExecutor(count, mp_context=context)
+
+
+@contextmanager
+def _dask(count: int, scheduler: str | None) -> Iterator[OverBlocks]:
+    """The workers of a Dask cluster, which replaces lost ones itself."""
+    try:
+        from distributed import Client, KilledWorker, LocalCluster
+    except ImportError as error:
+        raise InputError("--executor dask needs Dask: pip install 'engagex-sim[dask]'.") from error
+    with ExitStack() as stack:
+        if scheduler is None:
+            local = LocalCluster(count, threads_per_worker=1, dashboard_address=None, silence_logs=logging.ERROR)
+            client = stack.enter_context(Client(stack.enter_context(local)))
+        else:
+            try:
+                client = stack.enter_context(Client(scheduler, timeout=10))
+            except (OSError, ValueError) as error:
+                raise InputError(f"No Dask scheduler answers at {scheduler}: {error}.") from error
+            count = max(sum(client.nthreads().values()), 1)
+        try:
+            yield Concurrently(lambda: client.get_executor(retries=LOSSES), count)
+        except KilledWorker as error:
+            raise InputError(_LOST) from error

@@ -80,7 +80,7 @@ def _activity(decisions: Decisions) -> Mapping[str, Column]:
     return features | {"triggers_so_far": Column(so_far), "distinct_triggers_7d": Column(distinct)}
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def _count_triggers(
     user_start: IntArray,
     time: IntArray,
@@ -131,7 +131,7 @@ def _count_triggers(
     return since, counts, so_far, distinct
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def replay(
     user_start: IntArray,
     time: IntArray,

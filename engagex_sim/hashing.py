@@ -7,7 +7,7 @@ from scipy.stats import poisson
 from engagex_sim.columns import FloatArray, IntArray, KeyArray
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def _mix(key: np.uint64) -> np.uint64:
     """The finaliser of SplitMix64 (Steele, Lea and Flood 2014): every input bit moves every output bit."""
     key = (key ^ (key >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -15,7 +15,7 @@ def _mix(key: np.uint64) -> np.uint64:
     return key ^ (key >> np.uint64(31))
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def _hashes(key: KeyArray, seed: np.uint64, first: int, last: int) -> KeyArray:
     """(last − first, n) well-mixed 64-bit numbers: one stream per user, entries `first` to `last - 1` of it."""
     out = np.empty((last - first, len(key)), dtype=np.uint64)

@@ -121,7 +121,7 @@ def _run(
     return answer
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def _forward(
     start: IntArray,
     time: IntArray,

@@ -92,7 +92,7 @@ def _chance_of(action: IntArray, chances: FloatArray) -> FloatArray:
     return np.where(action > 0, chosen, 0.0)
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def _contacts_allowed(
     user_start: IntArray, time: IntArray, wanted: IntArray, last_contact: IntArray, window: int
 ) -> IntArray:

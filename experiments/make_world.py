@@ -2,18 +2,22 @@
 
 import json
 import math
+import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import numpy as np
+import pandas as pd
 
 from engagex_sim.errors import InputError
 from engagex_sim.implied_odds import HELD, implied_odds_ratio
+from engagex_sim.log.sql import literal
 from engagex_sim.report.formats import counted
 from engagex_sim.result import CURRENT
 from engagex_sim.whole import written_whole
-from engagex_sim.worlds import WORLDS, Confounded, Tables, World, tables, true_value
+from engagex_sim.worlds import WORLDS, Confounded, Original, Tables, World, tables, true_value
 from engagex_sim.worlds.world import CHUNK
 from experiments.inputs import output_directory
 from experiments.registry import WORLD_USERS
@@ -29,7 +33,7 @@ def write_world(
 ) -> None:
     """Write `triggers.csv`, `actions.csv`, `users.csv` where users have attributes, and `truth.json`.
 
-    All or nothing; says where they are.
+    All or nothing; says where they are. `visits` of so many triggers, instead of users, is the world `Original`.
     """
     if name not in WORLDS:
         raise InputError(f"There is no world {name!r}; there are: {', '.join(WORLDS)}.")
@@ -39,38 +43,61 @@ def write_world(
     if (size is not None and size < 1) or seed < 0:
         raise InputError("--n-users and --n-triggers are at least 1, and --seed at least 0.")
     directory = output_directory(out, "make_world")
-    world = WORLDS[name]
     terminal = Terminal(quiet)
     with terminal.progress() as progress, written_whole(directory) as folder:
-        users = (n_users or WORLD_USERS) if n_triggers is None else _users_for(world, n_triggers)
+        world, users = _of_size(name, n_users, n_triggers)
         rows = _write_log(world, users, seed, folder, progress)
         truth = _truth(world, users, seed, progress)
         (folder / "truth.json").write_text(json.dumps(truth, indent=2) + "\n", encoding="utf-8")
     terminal.say(
-        f"{name} ({world.summary}): {counted(rows['triggers'], 'trigger')} and {counted(rows['actions'], 'contact')} of"
-        f" {counted(users, 'user')} are in {directory}, with the true values of some policies in truth.json."
+        f"{world.name} ({world.summary}): {counted(rows['triggers'], 'trigger')} and"
+        f" {counted(rows['actions'], 'contact')} of {counted(users, 'user')} are in {directory}, with the true"
+        " values of some policies in truth.json."
     )
     if rows["users"]:
         terminal.say("All users and their attributes are in users.csv: give it as --users, the truth is about them.")
 
 
-def _users_for(world: World, n_triggers: int) -> int:
-    """How many users make about `n_triggers` triggers."""
-    return max(1, round(n_triggers * PROBE / len(tables(world, PROBE, 0).triggers)))
+def _of_size(name: str, n_users: int | None, n_triggers: int | None) -> tuple[World, int]:
+    """The world and the number of its users."""
+    world = WORLDS[name]
+    if n_triggers is None:
+        return world, n_users or WORLD_USERS
+    if name == "visits":
+        return Original(), max(1, round(n_triggers * Original.users / Original.triggers))
+    return world, max(1, round(n_triggers * PROBE / len(tables(world, PROBE, 0).triggers)))
 
 
 def _write_log(world: World, n_users: int, seed: int, folder: Path, progress: Progress) -> dict[str, int]:
     """Write the files, chunk by chunk, and count their rows."""
     rows = {"triggers": 0, "actions": 0, "users": 0}
     for done, log in _chunks(world, n_users, seed):
-        for file, table in (("triggers", log.triggers), ("actions", log.actions), ("users", log.users)):
-            if table is None:
-                continue
-            first = rows[file] == 0
-            table.to_csv(folder / f"{file}.csv", mode="w" if first else "a", header=first, index=False)
-            rows[file] += len(table)
+        for name, table in (("triggers", log.triggers), ("actions", log.actions), ("users", log.users)):
+            if table is not None:
+                _append(table, folder / f"{name}.csv")
+                rows[name] += len(table)
         progress(f"written: {done:,} of {n_users:,} users")
     return rows
+
+
+def _append(table: pd.DataFrame, file: Path) -> None:
+    """Write a table's rows at the end of a file, after a header where the file is new.
+
+    The bytes are those of `to_csv`, which takes several times as long. Raises `InputError` where there is no room.
+    """
+    part = file.with_suffix(".part")
+    form = f"(FORMAT csv, HEADER {not file.exists()}, TIMESTAMPFORMAT '%Y-%m-%d %H:%M:%S')"
+    try:
+        with duckdb.connect() as connection:
+            connection.register("part", table)
+            connection.execute(f"COPY part TO {literal(str(part))} {form}")
+        with part.open("rb") as written, file.open("ab") as whole:
+            shutil.copyfileobj(written, whole)
+        part.unlink()
+    except (OSError, duckdb.IOException) as error:
+        raise InputError(
+            f"{file.name} cannot be written to the end; make room on the disk, or name another one with --out."
+        ) from error
 
 
 def _chunks(world: World, n_users: int, seed: int) -> Iterator[tuple[int, Tables]]:

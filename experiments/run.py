@@ -106,7 +106,10 @@ def make_world(
     n_users: Annotated[
         int | None, typer.Option(metavar="N", help="How many users.", show_default=str(WORLD_USERS))
     ] = None,
-    n_triggers: Annotated[int | None, typer.Option(metavar="N", help="Instead: about how many triggers.")] = None,
+    n_triggers: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Instead: about how many triggers; visits then have the original log's shape."),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Must not exist.", show_default="runs/make_world-<time>")
     ] = None,
@@ -222,8 +225,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         if isinstance(error, InputError):
             return _refuse(str(error))
+        if _came_of_an_interrupt(error):
+            return INTERRUPTED
         raise
     return int(code or 0)
+
+
+def _came_of_an_interrupt(error: BaseException | None) -> bool:
+    """Whether Ctrl-C met compiled code: of duckdb, which says so in words, or of numba, which names it as the cause."""
+    while error is not None:
+        if isinstance(error, KeyboardInterrupt) or str(error) == "Query interrupted":
+            return True
+        error = error.__cause__
+    return False
 
 
 def _refuse(sentence: str) -> int:

@@ -26,7 +26,7 @@ def raking_factors(levels: IntArray, expected: FloatArray, rounds: int = 200) ->
     return np.divide(1.0, weight, out=np.ones_like(weight), where=weight > 0)
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def _fitted(group: IntArray, total: FloatArray, rounds: int) -> FloatArray:
     """Weights (c,) whose sums by the groups (f, c) of each margin come to `total` (f, g), as nearly as they can."""
     margins, n = group.shape

@@ -21,7 +21,7 @@ def ratio(target: FloatArray, logging: FloatArray) -> FloatArray:
     return weight
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def cumulative(user_start: IntArray, one_step: FloatArray) -> FloatArray:
     """ρ_t = Π_{s ≤ t} w_s over a user's decisions so far, shape (n,): per-decision importance sampling (Precup 2000).
 
@@ -69,7 +69,7 @@ def overlap(weight: FloatArray, reward: FloatArray, user: IntArray, expected: Fl
         )
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def at_least_one(weight: FloatArray, first: IntArray, second: IntArray, pair_weight: FloatArray) -> FloatArray:
     """F (c,) over interests, whose sum over a user's interests estimates the chance of at least one interest.
 

@@ -6,6 +6,7 @@ from engagex_sim.worlds.deterministic import Deterministic
 from engagex_sim.worlds.drift import Drift
 from engagex_sim.worlds.fatigue import Fatigue
 from engagex_sim.worlds.hidden import Confounded, Frailty
+from engagex_sim.worlds.original import Original
 from engagex_sim.worlds.reactive import Reactive
 from engagex_sim.worlds.sends import Sends
 from engagex_sim.worlds.truth import Truth, true_value
@@ -47,6 +48,7 @@ __all__ = [
     "Fatigue",
     "Frailty",
     "Null",
+    "Original",
     "Reactive",
     "Sends",
     "Tables",
