@@ -110,7 +110,7 @@ def _dask(count: int, scheduler: str | None) -> Iterator[OverBlocks]:
         raise InputError("--executor dask needs Dask: pip install 'engagex-sim[dask]'.") from error
     with ExitStack() as stack:
         if scheduler is None:
-            local = LocalCluster(count, threads_per_worker=1, dashboard_address=None, silence_logs=logging.ERROR)
+            local = LocalCluster(count, threads_per_worker=1, dashboard_address=":0", silence_logs=logging.ERROR)
             client = stack.enter_context(Client(stack.enter_context(local)))
         else:
             try:
