@@ -22,6 +22,7 @@ class Block:
     days: Days
     day: IntArray  # (n,)
     carry: Carried
+    cap_modelled: bool  # the logging policy is modelled with the cap
     contact: IntArray  # (c,) rows with a contact
     taken: IntArray  # (c,) its kind, from 0
     state: IntArray  # (n,) the logged state, as far as weights tell states apart

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from engagex_sim.columns import FloatArray, sums_by
-from engagex_sim.observe import Observed
-from engagex_sim.ope.intervals import bootstrap_means
+from engagex_sim.observed import Observed
+from engagex_sim.ope.resampling import bootstrap_sums, means
 from engagex_sim.ope.sensitivity import STRENGTHS, BreakingPoint, breaking_point, exposure, outer_interval
 
 
@@ -25,22 +25,22 @@ def hidden_cause(
     weights: Sequence[FloatArray],
     names: Sequence[str],
     *,
-    seed: int,
-    n_boot: int,
     strengths: Sequence[float] = STRENGTHS,
 ) -> HiddenCause:
     """Bounds by strength Λ, one row per policy and each of `strengths`, and the breaking point of every policy.
 
-    `weights` are the recalibrated cap-marginal weights (c,) of each policy. For the same `seed` the bootstrap draws the
-    users that the headline's does, so that at Λ = 1 the bounds are the percentile interval of `dr_cap`.
+    `weights` are the recalibrated cap-marginal weights (c,) of each policy. The bootstrap draws the users that the
+    headline's does, so that at Λ = 1 the bounds are the percentile interval of `dr_cap`.
     """
-    o, n_users = observed, len(observed.user_key)
+    o, n_active, resampling = observed, len(observed.user_key), observed.resampling
     columns = [o.current.sum(axis=1)]
     for policy, weight in zip(o.policies, weights, strict=True):
-        correction = sums_by(o.user, weight * (o.reward - o.predicted), n_users)
-        columns.append(policy.model.sum(axis=1) + correction)
-        columns.append(exposure(weight, policy.contact_probability, o.reward, o.user, n_users))
-    replicates = bootstrap_means(np.column_stack(columns), o.user_key, seed, n_boot)
+        columns.append(sums_by(o.user, weight * (o.reward - o.predicted), n_active))
+        columns.append(exposure(weight, policy.logged.contact_probability, o.reward, o.user, n_active))
+    sums = bootstrap_sums(np.column_stack(columns), o.user_key, resampling.seed, resampling.n_boot)
+    for p, policy in enumerate(o.policies):
+        sums[:, 1 + 2 * p] += resampling.split(policy.sums.model)[1]
+    replicates = means(sums, resampling.split(o.users)[1])
     rows, points = [], []
     for p, name in enumerate(names):
         value, exposed = replicates[:, 1 + 2 * p], replicates[:, 2 + 2 * p]

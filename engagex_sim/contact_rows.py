@@ -1,20 +1,19 @@
-"""The arguments of the estimators: what an observed block says about one policy with one kind of weights."""
+"""The arguments of the estimators: what was observed says about one policy with one kind of weights."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from engagex_sim.columns import FloatArray, IntArray, sums_by
-from engagex_sim.observe import Observed
+from engagex_sim.columns import FloatArray, sums_by
+from engagex_sim.observed import Observed, ObservedPolicy
 from engagex_sim.ope.slope import slope
 from engagex_sim.ope.terms import Estimator, Terms
 from engagex_sim.ope.weights import at_least_one, ratio
-from engagex_sim.policy_terms import PolicyTerms
 
 
 @dataclass(frozen=True)
 class Rows:
-    """The arguments of the estimators: a row per logged contact, then one per user for all other decisions."""
+    """The arguments of the estimators (n,): a row per logged contact, or one per sum over all other decisions."""
 
     weight: FloatArray
     reward: FloatArray
@@ -32,45 +31,58 @@ class Rows:
         """The columns for contacts, whose "reward" is known to be 1."""
         return estimator(self.weight, self.is_contact, self.is_contact, self.contact_model, self.expected)
 
-    def shrinkage(self, estimator: Estimator, user: IntArray) -> float:
-        """The λ for an estimator that shrinks: SLOPE on its sums per user; NaN for one that does not.
 
-        `user` (c,) is the user of each logged contact.
-        """
-        if estimator.shrinkage is None:
-            return float("nan")
-        contacts = len(user)
-        plain = estimator.form(np.ones_like(self.weight), self.reward, self.predicted, self.model, self.expected)
-        base, weight, gain = plain.base[contacts:], self.weight[:contacts], plain.numerator[:contacts]
-        grid, shrink = estimator.shrinkage.grid(weight), estimator.shrinkage.shrink
-        return float(grid[slope(base + sums_by(user, shrink(weight, own) * gain, len(base)) for own in grid)])
-
-
-def rows_of(o: Observed, policy: PolicyTerms, kind: str, weight: FloatArray) -> Rows:
-    """The rows of one policy; `weight` (c,) are its weights of this kind: step, traj or cap."""
-    n_contacts, n_users = len(o.user), len(o.user_key)
-    none, nobody = np.zeros(n_contacts), np.zeros(n_users)
-    if kind == "step":
-        rest = policy.one_step_rest
-        model, contact_model = policy.one_step_model, policy.one_step_contacts
-        expected = np.concatenate([none + 1, o.decisions - np.bincount(o.user, minlength=n_users)])
-    else:
-        rest = nobody
-        model, contact_model = policy.model.sum(axis=1), policy.expected
-        total = policy.expected
-        if kind == "traj":  # Jiang and Li 2016: the model at the logged states, weighted by what led there
-            model, contact_model = policy.history_model, policy.history_contacts
-            total = total if np.isfinite(total).all() else contact_model  # what the recursion cannot tell, the log can
-        expected = np.concatenate([none, total])
+def contact_rows(o: Observed, kind: str, weight: FloatArray) -> Rows:
+    """The logged contacts (c,); `weight` (c,) are a policy's weights of this kind: step, traj or cap."""
+    none, one = np.zeros(len(o.user)), np.ones(len(o.user))
     return Rows(
-        weight=np.concatenate([weight, rest]),
-        reward=np.concatenate([o.reward, nobody]),
-        predicted=np.concatenate([o.predicted, nobody]),
-        model=np.concatenate([none, model]),
-        expected=expected,
-        is_contact=np.concatenate([none + 1, nobody]),
-        contact_model=np.concatenate([none, contact_model]),
+        weight=weight,
+        reward=o.reward,
+        predicted=o.predicted,
+        model=none,
+        expected=one if kind == "step" else none,
+        is_contact=one,
+        contact_model=none,
     )
+
+
+def other_rows(o: Observed, policy: ObservedPolicy, kind: str) -> Rows:
+    """All other decisions, whose reward is 0, and the models at all decisions: their sums in every resample (r,)."""
+    none = np.zeros(len(o.users))
+    model, contact_model = policy.sums.modelled(kind)
+    if kind == "step":
+        expected = o.no_contact
+    else:  # what the recursion cannot tell, the log can
+        expected = policy.sums.expected if np.isfinite(policy.sums.expected[0]) else contact_model
+    return Rows(
+        weight=policy.sums.one_step_rest if kind == "step" else none,
+        reward=none,
+        predicted=none,
+        model=model,
+        expected=expected,
+        is_contact=none,
+        contact_model=contact_model,
+    )
+
+
+def shrinkage(o: Observed, policy: ObservedPolicy, kind: str, contacts: Rows, estimator: Estimator) -> float:
+    """The λ for an estimator that shrinks: SLOPE on its sums per user; NaN for one that does not.
+
+    `contacts` are the policy's logged contacts with weights of this kind.
+    """
+    if estimator.shrinkage is None:
+        return float("nan")
+
+    def base(model: FloatArray) -> FloatArray:
+        """What the estimator takes from these sums of the model: all of it, or nothing."""
+        none = np.zeros_like(model)
+        return estimator.form(none, none, none, model, none).base
+
+    own, others = base(policy.active.modelled(kind)[0]), o.others(base(policy.others.modelled(kind)[0]))
+    weight, shrink, grid = contacts.weight, estimator.shrinkage.shrink, estimator.shrinkage.grid(contacts.weight)
+    gain = estimator.form(np.ones_like(weight), contacts.reward, contacts.predicted, contacts.model, contacts.expected)
+    sums = (own + sums_by(o.user, shrink(weight, parameter) * gain.numerator, len(own)) for parameter in grid)
+    return float(grid[slope(sums, others)])
 
 
 def possible(weight: FloatArray) -> FloatArray:
@@ -81,11 +93,14 @@ def possible(weight: FloatArray) -> FloatArray:
     return np.where(np.isfinite(weight), weight, 0.0)
 
 
-def overlap_of_interests(o: Observed, policy: PolicyTerms, weight: FloatArray, factor: FloatArray) -> FloatArray:
-    """Per user (n_users,): weighted interests less the weighted chance of at least one; 0 for at most one interest."""
+def chance_missed(o: Observed, policy: ObservedPolicy, weight: FloatArray, factor: FloatArray) -> FloatArray:
+    """(c,) weighted interests less what each adds to the weighted chance of at least one, over a user's contacts.
+
+    0 for at most one interest.
+    """
     liked = weight * o.reward
-    pair = possible(ratio(policy.pair_probability, o.pair_logging * factor[o.second]))
-    return sums_by(o.user, liked - at_least_one(liked, o.first, o.second, pair), len(o.user_key))
+    pair = possible(ratio(policy.logged.pair_probability, o.pair_logging * factor[o.second]))
+    return np.asarray(liked - at_least_one(liked, o.first, o.second, pair))
 
 
 def first_interest(o: Observed) -> FloatArray:

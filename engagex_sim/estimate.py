@@ -1,23 +1,27 @@
-"""From observed blocks to estimates: every policy × estimator × metric, resampled together."""
+"""From what was observed to estimates: every policy × estimator × metric, resampled together."""
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
+from engagex_sim.block import sums_by_day
 from engagex_sim.columns import FloatArray, sums_by
-from engagex_sim.contact_rows import first_interest, overlap_of_interests, possible, rows_of
-from engagex_sim.observe import Observed
-from engagex_sim.ope.intervals import bootstrap_means, empirical_bernstein, jackknife_means
+from engagex_sim.contact_rows import chance_missed, contact_rows, first_interest, other_rows, possible, shrinkage
+from engagex_sim.observed import Observed, ObservedPolicy
+from engagex_sim.ope.intervals import empirical_bernstein
 from engagex_sim.ope.raking import raking_factors
-from engagex_sim.ope.terms import ESTIMATORS, Terms, per_user, value
+from engagex_sim.ope.resampling import means, resampled_sums
+from engagex_sim.ope.terms import ESTIMATORS, Terms, value
 from engagex_sim.ope.weights import Overlap, overlap, ratio
-from engagex_sim.policy_terms import PolicyTerms
 
 METRICS = ("interests_per_user", "interested_users", "contacts_per_user", "interests_per_contact", "profit_per_user")
 WEIGHTS = ("step", "traj", "cap")
 # The reward model alone needs no weights beyond those of the states it averages over: `dm_traj` would be `dm_cap`.
 NAMES = tuple(f"{name}_{kind}" for kind in WEIGHTS for name in ESTIMATORS if (name, kind) != ("dm", "traj"))
+ACTIVE_AT_ONCE = 16_384  # users whose sums stand side by side
 
 
 @dataclass(frozen=True)
@@ -44,122 +48,163 @@ class Estimates:
 
 
 class _Columns:
-    """Per-user columns side by side, equal ones once, so that one product bootstraps everything."""
+    """Amounts per logged contact (c,), equal ones once, so that one product resamples everything."""
 
     def __init__(self) -> None:
-        self._position: dict[bytes, int] = {}
+        # Positions by the sum and the sum of squares: only columns that share both are compared.
+        self._alike: defaultdict[tuple[float, float], list[int]] = defaultdict(list)
         self.columns: list[FloatArray] = []
 
     def add(self, column: FloatArray) -> int:
-        """The position of this column (n_users,)."""
-        column = np.ascontiguousarray(column, dtype=np.float64)
-        key = column.tobytes()
-        if key not in self._position:
-            self._position[key] = len(self.columns)
-            self.columns.append(column)
-        return self._position[key]
-
-    def add_terms(self, terms: Terms | None) -> list[int] | None:
-        return None if terms is None else [self.add(column) for column in terms]
+        """The position of this column."""
+        alike = self._alike[float(column.sum()), float(column @ column)]
+        for position in alike:
+            if np.array_equal(self.columns[position], column):
+                return position
+        alike.append(len(self.columns))
+        self.columns.append(column)
+        return alike[-1]
 
 
-def estimate(
-    observed: Observed, *, recalibrate: bool, interest_value: float, contact_cost: float, seed: int, n_boot: int
-) -> Estimates:
-    """All estimates from one set of users, with paired replicates.
+class _Parts(NamedTuple):
+    """The columns B, Q, N, D of an estimate, summed over users in r resamples: two parts that are added up."""
+
+    contacts: list[int]  # of the logged contacts: positions among the columns
+    others: Terms  # (r,) of all other decisions
+
+    def value(self, sums: FloatArray, users: FloatArray) -> FloatArray:
+        """The estimate (r,) from the sums (r, m) of all columns, and the users in each resample."""
+        return value(*means(sums[:, self.contacts] + np.column_stack(self.others), users).T)
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What the estimates of one policy are made of."""
+
+    parts: list[list[_Parts | None]]  # (e, 3): interests, contacts and interested users; None where undefined
+    shrinkage: list[float]  # (e,)
+    overlap: dict[str, Overlap]
+    weights: FloatArray  # (c,) cap-marginal
+    bernstein: list[float]
+
+
+def estimate(observed: Observed, *, recalibrate: bool, interest_value: float, contact_cost: float) -> Estimates:
+    """All estimates from one set of users, paired in the resamples in which they were observed.
 
     `recalibrate` rakes the modelled contact probabilities of the logging policy to the contacts made; it is off where
     the log states its propensities.
     """
-    o, n_users = observed, len(observed.user_key)
+    o = observed
     factor = np.ones(len(o.user))
     if recalibrate:
         explained = o.logging > 0
         factor[explained] = raking_factors(o.levels[explained], o.expected)
         factor[o.propensity_logged] = 1.0
     columns = _Columns()
-    plan: list[list[list[list[int] | None]]] = []  # policy, estimator, metric → positions of B, Q, N, D
-    overlaps: list[dict[str, Overlap]] = []
-    cap_weights: list[FloatArray] = []
-    shrinkage: list[list[float]] = []
-    bernstein: list[list[float]] = []
-    curves: list[FloatArray] = []
-    for policy in o.policies:
-        weights = {
-            "step": possible(policy.one_step),
-            "traj": possible(policy.cumulative),
-            "cap": possible(ratio(policy.contact_probability, o.logging * factor)),
-        }
-        again = overlap_of_interests(o, policy, weights["cap"], factor)
-        overlaps.append({kind: _overlap(o, policy, kind, weight) for kind, weight in weights.items()})
-        cap_weights.append(weights["cap"])
-        bernstein.append(_bernstein(o, weights["cap"], policy.bound.max() / factor.min(initial=1.0)))
-        rows = {kind: rows_of(o, policy, kind, weight) for kind, weight in weights.items()}
-        by_recursion = bool(np.isfinite(policy.expected).all())
-        plan.append([])
-        shrinkage.append([])
-        for full_name in NAMES:
-            name, kind = full_name.rsplit("_", 1)
-            if kind == "cap" and not by_recursion:
-                shrinkage[-1].append(float("nan"))
-                plan[-1].append([None] * 3)
-                continue
-            estimator, own = ESTIMATORS[name], rows[kind]
-            shrinkage[-1].append(parameter := own.shrinkage(estimator, o.user))
-            interests = per_user(own.terms(estimator, parameter), o.user, n_users)
-            contacts: Terms | None = None
-            if estimator.shrinkage is None:  # λ weighs the bias of interests against their noise, not that of contacts
-                contacts = per_user(own.contact_terms(estimator), o.user, n_users)
-            at_least_one_interest: Terms | None = None
-            if kind == "cap" and name in ("ips", "snips", "dr", "sndr"):
-                at_least_one_interest = interests._replace(base=interests.base - again)
-            elif kind == "traj" and name in ("ips", "snips"):
-                once = np.concatenate([o.reward * first_interest(o), np.zeros(n_users)])
-                first = replace(own, reward=once)
-                at_least_one_interest = per_user(first.terms(estimator, parameter), o.user, n_users)
-            plan[-1].append([columns.add_terms(t) for t in (interests, contacts, at_least_one_interest)])
-        curves.append(policy.model + _by_day(o, weights["cap"] * (o.reward - o.predicted)))
-    curves.append(o.current)
-    of_current = [columns.add(c) for c in (o.current.sum(axis=1), o.current_contacts, o.current.sum(axis=1) > 0)]
-    n_columns = len(columns.columns)
-    matrix = np.vstack([*columns.columns, *(curve.T for curve in curves)]).T
-
-    def statistics(means: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """Values (b, p, e, m), current (b, m) and curves (b, p + 1, d) from b sets of means over users."""
-        values = np.empty((len(means), len(plan), len(NAMES), len(METRICS)))
-        undefined = np.full(len(means), np.nan)
-        for p, estimators in enumerate(plan):
-            for e, positions in enumerate(estimators):
-                found = [undefined if own is None else value(*means[:, own].T) for own in positions]
-                values[:, p, e] = _metrics(*found, interest_value=interest_value, contact_cost=contact_cost)
-        current = _metrics(*means[:, of_current].T, interest_value=interest_value, contact_cost=contact_cost)
-        by_day = means[:, n_columns:].reshape(len(means), len(curves), o.current.shape[1])
-        return values, current, np.cumsum(by_day, axis=2)
-
-    estimates = [own[0] for own in statistics(matrix.mean(axis=0, keepdims=True))]
-    replicates = statistics(bootstrap_means(matrix, o.user_key, seed, n_boot))
-    jackknife = statistics(jackknife_means(matrix, o.user_key))
+    plans = [_plan(o, policy, factor, columns) for policy in o.policies]
+    corrections = [plan.weights * (o.reward - o.predicted) for plan in plans]
+    sums, current, by_day = _resampled(o, columns.columns, corrections)
+    undefined = np.full(len(sums), np.nan)
+    values = np.empty((len(sums), len(plans), len(NAMES), len(METRICS)))
+    for p, plan in enumerate(plans):
+        by_day[:, p] += o.policies[p].by_day
+        for e, parts in enumerate(plan.parts):
+            found = [undefined if own is None else own.value(sums, o.users) for own in parts]
+            values[:, p, e] = _metrics(*found, interest_value=interest_value, contact_cost=contact_cost)
+    of_current = _metrics(*means(current, o.users).T, interest_value=interest_value, contact_cost=contact_cost)
+    curves = np.cumsum(means(by_day.reshape(len(sums), -1), o.users).reshape(by_day.shape), axis=2)
+    own, replicates, jackknife = o.resampling.split(values)
+    current_own, current_replicates, current_jackknife = o.resampling.split(of_current)
+    curve, curve_replicates, curve_jackknife = o.resampling.split(curves)
     return Estimates(
-        value=estimates[0],
-        replicates=replicates[0],
-        jackknife=jackknife[0],
-        current=estimates[1],
-        current_replicates=replicates[1],
-        current_jackknife=jackknife[1],
-        curve=estimates[2],
-        curve_replicates=replicates[2],
-        curve_jackknife=jackknife[2],
-        overlap=overlaps,
-        weights=cap_weights,
-        shrinkage=np.array(shrinkage),
-        rollout=np.array([_rolled_out(policy, interest_value, contact_cost) for policy in o.policies]),
-        bernstein=np.array(bernstein),
+        value=own,
+        replicates=replicates,
+        jackknife=jackknife,
+        current=current_own,
+        current_replicates=current_replicates,
+        current_jackknife=current_jackknife,
+        curve=curve,
+        curve_replicates=curve_replicates,
+        curve_jackknife=curve_jackknife,
+        overlap=[plan.overlap for plan in plans],
+        weights=[plan.weights for plan in plans],
+        shrinkage=np.array([plan.shrinkage for plan in plans]),
+        rollout=np.array([_rolled_out(o, policy, interest_value, contact_cost) for policy in o.policies]),
+        bernstein=np.array([plan.bernstein for plan in plans]),
     )
 
 
-def _rolled_out(policy: PolicyTerms, interest_value: float, contact_cost: float) -> FloatArray:
+def _plan(o: Observed, policy: ObservedPolicy, factor: FloatArray, columns: _Columns) -> _Plan:
+    """Weigh the logged contacts for one policy, and note their amounts in `columns`.
+
+    `factor` (c,) recalibrates the logging policy.
+    """
+    weights = {
+        "step": possible(policy.logged.one_step),
+        "traj": possible(policy.logged.cumulative),
+        "cap": possible(ratio(policy.logged.contact_probability, o.logging * factor)),
+    }
+    rows = {kind: (contact_rows(o, kind, weight), other_rows(o, policy, kind)) for kind, weight in weights.items()}
+    missed, once = chance_missed(o, policy, weights["cap"], factor), o.reward * first_interest(o)
+    by_recursion = bool(np.isfinite(policy.sums.expected[0]))
+    parts: list[list[_Parts | None]] = []
+    strengths: list[float] = []
+
+    def part(contacts: Terms, others: Terms) -> _Parts:
+        return _Parts([columns.add(column) for column in contacts], others)
+
+    for full_name in NAMES:
+        name, kind = full_name.rsplit("_", 1)
+        if kind == "cap" and not by_recursion:
+            strengths.append(float("nan"))
+            parts.append([None] * 3)
+            continue
+        estimator, (contacts, others) = ESTIMATORS[name], rows[kind]
+        strengths.append(strength := shrinkage(o, policy, kind, contacts, estimator))
+        own, rest = contacts.terms(estimator, strength), others.terms(estimator, strength)
+        of_contacts, interested = None, None
+        if estimator.shrinkage is None:  # λ weighs the bias of interests against their noise, not that of contacts
+            of_contacts = part(contacts.contact_terms(estimator), others.contact_terms(estimator))
+        if kind == "cap" and name in ("ips", "snips", "dr", "sndr"):
+            interested = part(own._replace(base=own.base - missed), rest)
+        elif kind == "traj" and name in ("ips", "snips"):
+            interested = part(replace(contacts, reward=once).terms(estimator, strength), rest)
+        parts.append([part(own, rest), of_contacts, interested])
+    return _Plan(
+        parts=parts,
+        shrinkage=strengths,
+        overlap={kind: _overlap(o, policy, kind, weight) for kind, weight in weights.items()},
+        weights=weights["cap"],
+        bernstein=_bernstein(o, weights["cap"], policy.bound / factor.min(initial=1.0)),
+    )
+
+
+def _resampled(
+    o: Observed, columns: Sequence[FloatArray], corrections: Sequence[FloatArray]
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Sums over users in every resample of what is 0 for those who are not active.
+
+    Of the `columns` (c,), shape (r, m); of the current strategy's interests, contacts and interested users, (r, 3); and
+    by day (r, p + 1, d), of the policies' `corrections` (c,) and of the current strategy's interests.
+    """
+    days, width = o.current.shape[1], len(columns)
+    total = np.zeros((len(o.users), width + (len(corrections) + 1) * days + 2))
+    for start in range(0, len(o.user_key), ACTIVE_AT_ONCE):
+        users = slice(start, start + ACTIVE_AT_ONCE)
+        key, current = o.user_key[users], o.current[users]
+        rows = slice(*np.searchsorted(o.user, [start, start + len(key)]))
+        user, day = o.user[rows] - start, o.day[rows]
+        own = [sums_by(user, column[rows], len(key)) for column in columns]
+        own += [sums_by_day(user, day, column[rows], (len(key), days)) for column in corrections]
+        own += [current, o.current_contacts[users], (current.sum(axis=1) > 0).astype(np.float64)]
+        total += resampled_sums(np.column_stack(own), key, o.resampling)
+    by_day = total[:, width:-2].reshape(len(total), -1, days)
+    return total[:, :width], np.column_stack([by_day[:, -1].sum(axis=1), total[:, -2:]]), by_day
+
+
+def _rolled_out(o: Observed, policy: ObservedPolicy, interest_value: float, contact_cost: float) -> FloatArray:
     """The metrics (m,) in simulated histories; the share of interested users is not counted there."""
-    interests, contacts = policy.rollout.mean(axis=0)
+    interests, contacts = policy.rollout / o.n_users
     undefined = np.array(np.nan)
     return _metrics(interests, contacts, undefined, interest_value=interest_value, contact_cost=contact_cost)
 
@@ -172,17 +217,14 @@ def _bernstein(o: Observed, weight: FloatArray, bound: float) -> list[float]:
     weighted = sums_by(o.user, weight * o.reward, len(o.user_key))
     gained = weighted - o.current.sum(axis=1)
     most = float(o.current_contacts.max(initial=0.0))
-    return [*empirical_bernstein(weighted, bound), *empirical_bernstein(gained, bound + most)]
+    return [*empirical_bernstein(weighted, bound, o.others()), *empirical_bernstein(gained, bound + most, o.others())]
 
 
-def _overlap(o: Observed, policy: PolicyTerms, kind: str, weight: FloatArray) -> Overlap:
-    expected = policy.one_step_contacts if kind == "step" else policy.expected
-    return overlap(weight, o.reward, o.user, expected)
-
-
-def _by_day(o: Observed, amount: FloatArray) -> FloatArray:
-    days = o.current.shape[1]
-    return sums_by(o.user * days + o.day, amount, len(o.user_key) * days).reshape(-1, days)
+def _overlap(o: Observed, policy: ObservedPolicy, kind: str, weight: FloatArray) -> Overlap:
+    own, others = policy.active, policy.others
+    if kind == "step":
+        return overlap(weight, o.reward, o.user, own.one_step_contacts, o.others(others.one_step_contacts))
+    return overlap(weight, o.reward, o.user, own.expected, o.others(others.expected))
 
 
 def _metrics(

@@ -24,7 +24,9 @@ from engagex_sim.log import DataQuality, TableSource, read_log
 from engagex_sim.margins import Margins
 from engagex_sim.model_tables import feature_importance, model_metrics, train_metrics
 from engagex_sim.models.metrics import reliability_table
-from engagex_sim.observe import Observed, observe
+from engagex_sim.observe import observe
+from engagex_sim.observed import Observed
+from engagex_sim.ope.resampling import Resampling
 from engagex_sim.ope.verdict import BETTER, UNANSWERABLE, WORSE
 from engagex_sim.policy import Policy, policy_name
 from engagex_sim.policy_states import states_carried
@@ -63,18 +65,17 @@ class _Observation:
     margins: Margins
     cap_modelled: bool
     carry: Carried
+    resampling: Resampling
 
     def __call__(self, block: int) -> tuple[Observed | None, FloatArray]:
         """The block observed, None if it has no judged user, and how many users each fold's models judge."""
         t = self.blocks.timeline(block).evaluation()
         judged = self.splitting.judged(t.user_key)
+        common = (self.days, self.margins, self.cap_modelled, self.carry, self.resampling)
         observed = []
         for own, models, rows in zip(judged, self.fitted, self.rows_at_once, strict=True):
             part = t.user_start[:-1] // rows
-            observed += [
-                observe(t.users(own & (part == p)), models, self.days, self.margins, self.cap_modelled, self.carry)
-                for p in np.unique(part[own])
-            ]
+            observed += [observe(t.users(own & (part == p)), models, *common) for p in np.unique(part[own])]
         return Observed.join(observed) if observed else None, np.array([own.sum() for own in judged], dtype=np.float64)
 
 
@@ -108,7 +109,7 @@ def evaluate_prepared(
         truths = policy_truths(world, policies, crossfitted, settings, truth_users)
     progress("diagnostics", steps - 1, steps)
     summary = summary_table(names, estimates, prepared.facts.n_users, truths, prepared.refusal)
-    causes = hidden_cause(observed, estimates.weights, names, seed=settings.seed, n_boot=settings.n_boot)
+    causes = hidden_cause(observed, estimates.weights, names)
     overlaps = [own["cap"] for own in estimates.overlap]
     contacts, splitting = prepared.timeline.contacts(), crossfitted.splitting
     train = [
@@ -244,6 +245,7 @@ def cross_fit(
         Margins.of(evaluation.contacts()),
         cap_modelled,
         carry,
+        Resampling.of(prepared.facts.n_users, settings.seed, settings.n_boot),
     )
     observed, sizes = zip(*over(observation, len(prepared.blocks.sizes)), strict=True)
     judged_users = np.sum(sizes, axis=0)
@@ -268,7 +270,7 @@ def refitted(
     Each draws users with replacement (Poisson counts) and fits every model and policy again, so that their spread
     contains the error of the models, which the ordinary bootstrap takes as given.
     """
-    replicates = []
+    replicates, own = [], settings.model_copy(update={"n_boot": 0})
     for r in range(settings.refit_boot):
         progress(r)
         users = drawn_users(prepared.evaluation.user_key, settings.seed + 1, r)
@@ -279,21 +281,19 @@ def refitted(
             evaluation=prepared.evaluation.drawn(users),
             sampled=prepared.sampled[users],
         )
-        estimates = estimate_all(drawn, cross_fit(drawn, policies, settings).observed, settings, n_boot=0)
+        estimates = estimate_all(drawn, cross_fit(drawn, policies, own).observed, own)
         headline = estimates.value[:, NAMES.index(HEADLINE), METRICS.index(PRIMARY)]
         replicates.append([*headline, estimates.current[METRICS.index(PRIMARY)]])
     return np.array(replicates, dtype=np.float64).reshape(-1, len(policies) + 1)
 
 
-def estimate_all(prepared: Prepared, observed: Observed, settings: Settings, n_boot: int | None = None) -> Estimates:
+def estimate_all(prepared: Prepared, observed: Observed, settings: Settings) -> Estimates:
     """Every estimate, from the observed blocks."""
     return estimate(
         observed,
         recalibrate=not prepared.facts.propensity_logged,
         interest_value=settings.value,
         contact_cost=settings.cost,
-        seed=settings.seed,
-        n_boot=settings.n_boot if n_boot is None else n_boot,
     )
 
 

@@ -7,7 +7,7 @@ import pandas as pd
 
 from engagex_sim.crossfit import Fitted
 from engagex_sim.models.metrics import classification_metrics
-from engagex_sim.observe import Observed
+from engagex_sim.observed import Observed
 from engagex_sim.timeline import Timeline
 
 

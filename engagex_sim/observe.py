@@ -1,74 +1,35 @@
-"""What one block of users contributes to an evaluation: sums per user, and a row per logged contact.
+"""One block of users, reduced to what the estimators need.
 
-Everything that is linear in the decision points happens here, once, block by block. What is left is small: the
-estimators need the logged contacts alone, because a decision without contact has reward 0.
+Everything that is linear in the decision points happens here, once, block by block.
 """
-
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
-from typing import Self
 
 import numpy as np
 
 from engagex_sim.block import Block, Recursion, at_logged_states, sums_by_day
-from engagex_sim.columns import BoolArray, FloatArray, IntArray, KeyArray, sums_by
+from engagex_sim.columns import FloatArray, IntArray, sums_by
 from engagex_sim.crossfit import Fitted
 from engagex_sim.days import Days
 from engagex_sim.dependence import Carried
 from engagex_sim.margins import MAX_LEVELS, Margins
+from engagex_sim.observed import Observed, ObservedPolicy
+from engagex_sim.ope.resampling import Resampling, resampled_sums
 from engagex_sim.policy_states import with_no_contact
-from engagex_sim.policy_terms import PolicyTerms, policy_terms
+from engagex_sim.policy_terms import UserSums, policy_terms
 from engagex_sim.timeline import Timeline
 
 
-@dataclass(frozen=True)
-class Observed:
-    """A block as the estimators need it."""
-
-    user_key: KeyArray  # (u,)
-    decisions: IntArray  # (u,) decision points of each user
-    current: FloatArray  # (u, d) interests of the current strategy by day, all its contacts counted
-    current_contacts: FloatArray  # (u,)
-    user: IntArray  # (c,) position of the contact's user
-    day: IntArray  # (c,) day of the evaluation
-    reward: FloatArray  # (c,)
-    predicted: FloatArray  # (c,) q̂ of the logged contact
-    logging: FloatArray  # (c,) q^b of the logged contact, before recalibration; 0 where nothing explains the contact
-    propensity_logged: BoolArray  # (c,)
-    levels: IntArray  # (c, f) the level of each margin that the contact lies in: day, features, kind, state, score
-    expected: FloatArray  # (f, levels) Σ q^b over all decision points, by level
-    first: IntArray  # (p,) earlier contact of each pair of interests of one user
-    second: IntArray  # (p,) later one
-    pair_logging: FloatArray  # (p,) q^b(second | contact at first), before recalibration
-    policies: tuple[PolicyTerms, ...]
-
-    @classmethod
-    def join(cls, blocks: Sequence[Self]) -> Self:
-        """One block out of several; `expected` adds up, everything else is appended."""
-        users = np.cumsum([0] + [len(b.user_key) for b in blocks[:-1]])
-        contacts = np.cumsum([0] + [len(b.user) for b in blocks[:-1]])
-        shift = {"user": users, "first": contacts, "second": contacts}
-        joined = {}
-        for field in fields(cls):
-            if field.name not in ("policies", "expected"):
-                parts = [getattr(block, field.name) for block in blocks]
-                offsets = shift.get(field.name)
-                joined[field.name] = np.concatenate(
-                    parts if offsets is None else [p + o for p, o in zip(parts, offsets, strict=True)]
-                )
-        policies = tuple(
-            PolicyTerms(**{f.name: np.concatenate([getattr(t, f.name) for t in terms]) for f in fields(PolicyTerms)})
-            for terms in zip(*(b.policies for b in blocks), strict=True)
-        )
-        return cls(**joined, expected=np.sum([b.expected for b in blocks], axis=0), policies=policies)
-
-
 def observe(
-    evaluation: Timeline, fitted: Fitted, days: Days, margins: Margins, cap_modelled: bool, carry: Carried
+    evaluation: Timeline,
+    fitted: Fitted,
+    days: Days,
+    margins: Margins,
+    cap_modelled: bool,
+    carry: Carried,
+    resampling: Resampling,
 ) -> Observed:
     """Reduce one block of users, whose models and policies were fitted on other users.
 
-    Raises `InputError` for a policy that answers wrongly.
+    Every block of an evaluation takes the same `resampling`. Raises `InputError` for a policy that answers wrongly.
     """
     t = evaluation
     user, day = t.user_of_row, days.of(t.time)
@@ -90,6 +51,7 @@ def observe(
         days=days,
         day=day,
         carry=carry,
+        cap_modelled=cap_modelled,
         contact=contact,
         taken=taken,
         state=state,
@@ -108,28 +70,41 @@ def observe(
     score = np.searchsorted(fitted.score_edges, predicted, side="right")
     expected.append(sums_by(score.ravel(), logging.ravel(), size))
     own_score = score[contact, state[contact], taken]
+    made = np.bincount(user[contact], minlength=t.n_users)
+    contacts = made + np.bincount(t.other_user, minlength=t.n_users)
+    current = sums_by_day(
+        np.concatenate([user, t.other_user]),
+        np.concatenate([day, days.of(t.other_time)]),
+        np.concatenate([t.reward, t.other_reward]),
+        (t.n_users, days.count),
+    )
+    active = contacts > 0
+    terms = [policy_terms(policy, block) for policy in fitted.policies]
+    general = np.column_stack([np.ones(t.n_users), np.diff(t.user_start) - made])
+    columns = np.hstack([general, *(np.column_stack([*own.users, own.by_day]) for own in terms)])
+    sums = resampled_sums(columns, t.user_key, resampling)  # one product for all policies
+    width = len(UserSums._fields) + days.count
     return Observed(
-        user_key=t.user_key,
-        decisions=np.diff(t.user_start),
-        current=sums_by_day(
-            np.concatenate([user, t.other_user]),
-            np.concatenate([day, days.of(t.other_time)]),
-            np.concatenate([t.reward, t.other_reward]),
-            (t.n_users, days.count),
-        ),
-        current_contacts=np.bincount(np.concatenate([user[contact], t.other_user]), minlength=t.n_users).astype(float),
-        user=user[contact],
+        resampling=resampling,
+        users=sums[:, 0],
+        no_contact=sums[:, 1],
+        expected=np.stack(expected),
+        user_key=t.user_key[active],
+        current=current[active],
+        current_contacts=contacts[active].astype(np.float64),
+        user=(np.cumsum(active) - 1)[user[contact]],
         day=day[contact],
         reward=t.reward[contact],
         predicted=block.of_contacts(predicted),
         logging=np.where(explained, block.of_contacts(logging), 0.0),
         propensity_logged=np.isfinite(t.propensity[contact]),
         levels=np.column_stack([*(level[contact] for level in levels), taken, state[contact], own_score]),
-        expected=np.stack(expected),
         first=first,
         second=second,
         pair_logging=np.where(explained[second], recursion.pairs(block, hazard), 0.0),
-        policies=tuple(policy_terms(policy, block) for policy in fitted.policies),
+        policies=tuple(
+            ObservedPolicy.of(own, active, sums[:, 2 + p * width : 2 + (p + 1) * width]) for p, own in enumerate(terms)
+        ),
     )
 
 

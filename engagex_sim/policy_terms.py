@@ -1,6 +1,7 @@
 """One target policy on a block of users: its weights at the logged contacts, and its sums per user."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -10,29 +11,49 @@ from engagex_sim.ope.weights import cumulative, ratio
 from engagex_sim.policy import Policy
 from engagex_sim.policy_states import policy_by_state
 from engagex_sim.simulate import simulate
-from engagex_sim.timeline import Timeline
 
 ROLLOUTS = 10  # simulated histories of each user under a policy that reads its own results
 
 
-@dataclass(frozen=True)
-class PolicyTerms:
-    """One target policy on a block: c logged contacts, p pairs of interests, u users, d days of the evaluation.
-
-    What needs the recursion is NaN for a policy that reads the results of its own contacts.
-    """
+class LoggedTerms(NamedTuple):
+    """What a policy would have done of what the log did: c logged contacts, p pairs of interests."""
 
     contact_probability: FloatArray  # (c,) q^π of the logged contact
     one_step: FloatArray  # (c,) one-step weight
     cumulative: FloatArray  # (c,) cumulative weight
     pair_probability: FloatArray  # (p,) q^π(second | contact at first)
-    model: FloatArray  # (u, d) Σ_t Σ_k q^π q̂ by day
-    expected: FloatArray  # (u,) Σ_t Σ_k q^π
-    one_step_model: FloatArray  # (u,) Σ_t Σ_k π q̂ at the logged states
-    one_step_contacts: FloatArray  # (u,) Σ_t Σ_k π at the logged states
-    one_step_rest: FloatArray  # (u,) one-step weights summed over decisions without contact
-    history_model: FloatArray  # (u,) Σ_t ρ_{t−1} Σ_k π q̂ at the logged states, ρ the cumulative weight
-    history_contacts: FloatArray  # (u,) Σ_t ρ_{t−1} Σ_k π at the logged states
+
+
+class UserSums(NamedTuple):
+    """What a policy does, and what the reward model says to it, added up over decisions: of n users, or n sums."""
+
+    model: FloatArray  # (n,) Σ_t Σ_k q^π q̂
+    expected: FloatArray  # (n,) Σ_t Σ_k q^π
+    one_step_model: FloatArray  # (n,) Σ_t Σ_k π q̂ at the logged states
+    one_step_contacts: FloatArray  # (n,) Σ_t Σ_k π at the logged states
+    one_step_rest: FloatArray  # (n,) one-step weights summed over decisions without contact
+    history_model: FloatArray  # (n,) Σ_t ρ_{t−1} Σ_k π q̂ at the logged states, ρ the cumulative weight
+    history_contacts: FloatArray  # (n,) Σ_t ρ_{t−1} Σ_k π at the logged states
+
+    def modelled(self, kind: str) -> tuple[FloatArray, FloatArray]:
+        """Interests and contacts (n,) as modelled beside weights of this kind: step, traj or cap."""
+        return {
+            "step": (self.one_step_model, self.one_step_contacts),
+            "traj": (self.history_model, self.history_contacts),  # Jiang and Li 2016
+            "cap": (self.model, self.expected),
+        }[kind]
+
+
+@dataclass(frozen=True)
+class PolicyTerms:
+    """One target policy on a block of u users, d days of the evaluation.
+
+    What needs the recursion is NaN for a policy that reads the results of its own contacts.
+    """
+
+    logged: LoggedTerms
+    users: UserSums  # (u,)
+    by_day: FloatArray  # (u, d) Σ_t Σ_k q^π q̂ by day
     rollout: FloatArray  # (u, 2) interests and contacts in simulated histories; NaN where the recursion is exact
     bound: FloatArray  # (u,) what the cap-marginal weights of one user's contacts can add up to at most
 
@@ -41,28 +62,19 @@ def policy_terms(policy: Policy, block: Block) -> PolicyTerms:
     """Ask the policy and reduce its answers. Raises `InputError` for a wrong answer."""
     t, user, contact = block.timeline, block.timeline.user_of_row, block.contact
     answer, by_state = policy_by_state(policy, t, block.carry.weights)
-    undefined = np.full(t.n_users, np.nan)
     if by_state is None:
-        by_recursion = {
-            "contact_probability": np.full(len(contact), np.nan),
-            "pair_probability": np.full(len(block.first), np.nan),
-            "model": np.full((t.n_users, block.days.count), np.nan),
-            "expected": undefined,
-            "bound": np.full(t.n_users, np.inf),
-            "rollout": _roll_out(policy, block),
-        }
+        contact_probability, pair_probability = np.full(len(contact), np.nan), np.full(len(block.first), np.nan)
+        by_day, expected = np.full((t.n_users, block.days.count), np.nan), np.full(t.n_users, np.nan)
+        bound, rollout = np.full(t.n_users, np.inf), _roll_out(policy, block)
     else:
         recursion = Recursion(by_state.states, block.carry.weights, True, None, block.predicted)
         occupied = recursion.run(t, by_state.when_free)
+        contact_probability = block.of_contacts(occupied)
+        pair_probability = recursion.pairs(block, by_state.when_free)
+        by_day = block.by_day((occupied * block.predicted).sum(axis=(1, 2)))
+        expected = sums_by(user, occupied.sum(axis=(1, 2)), t.n_users)
         most = ratio(occupied.ravel(), block.logging.ravel()).reshape(len(t), -1).max(axis=1, initial=0.0)
-        by_recursion = {
-            "contact_probability": block.of_contacts(occupied),
-            "pair_probability": recursion.pairs(block, by_state.when_free),
-            "model": block.by_day((occupied * block.predicted).sum(axis=(1, 2))),
-            "expected": sums_by(user, occupied.sum(axis=(1, 2)), t.n_users),
-            "bound": _most(t, most),
-            "rollout": np.column_stack([undefined, undefined]),
-        }
+        bound, rollout = _most(block, most), np.full((t.n_users, 2), np.nan)
     here = at_logged_states(answer, t, True)
     of_action = here[np.arange(len(t)), t.action]
     of_logging = block.at_logged[np.arange(len(t)), t.action]
@@ -74,14 +86,24 @@ def policy_terms(policy: Policy, block: Block) -> PolicyTerms:
     model_here = (here[:, 1:] * block.here(block.predicted)).sum(axis=1)
     contacts_here = here[:, 1:].sum(axis=1)
     return PolicyTerms(
-        **by_recursion,
-        one_step=one_step[contact],
-        cumulative=np.where(of_action > 0, history, 0.0)[contact],
-        one_step_model=sums_by(user, model_here, t.n_users),
-        one_step_contacts=sums_by(user, contacts_here, t.n_users),
-        one_step_rest=sums_by(user, np.where(t.action == 0, one_step, 0.0), t.n_users),
-        history_model=sums_by(user, before * model_here, t.n_users),
-        history_contacts=sums_by(user, before * contacts_here, t.n_users),
+        LoggedTerms(
+            contact_probability=contact_probability,
+            one_step=one_step[contact],
+            cumulative=np.where(of_action > 0, history, 0.0)[contact],
+            pair_probability=pair_probability,
+        ),
+        UserSums(
+            model=by_day.sum(axis=1),
+            expected=expected,
+            one_step_model=sums_by(user, model_here, t.n_users),
+            one_step_contacts=sums_by(user, contacts_here, t.n_users),
+            one_step_rest=sums_by(user, np.where(t.action == 0, one_step, 0.0), t.n_users),
+            history_model=sums_by(user, before * model_here, t.n_users),
+            history_contacts=sums_by(user, before * contacts_here, t.n_users),
+        ),
+        by_day=by_day,
+        rollout=rollout,
+        bound=bound,
     )
 
 
@@ -97,14 +119,15 @@ def _roll_out(policy: Policy, block: Block) -> FloatArray:
     return total / ROLLOUTS
 
 
-def _most(t: Timeline, weight: FloatArray) -> FloatArray:
+def _most(block: Block, weight: FloatArray) -> FloatArray:
     """(u,) the largest weight of each user's decisions times the contacts that the log leaves room for."""
+    t = block.timeline
     largest = np.zeros(t.n_users)
     np.maximum.at(largest, t.user_of_row, weight)
     seen = np.diff(t.user_start) > 0
     span = np.zeros(t.n_users)
     span[seen] = t.time[t.user_start[1:][seen] - 1] - t.time[t.user_start[:-1][seen]]
     room = np.diff(t.user_start)
-    if t.cap.seconds > 0 and not t.breaks_cap.any():
+    if t.cap.seconds > 0 and block.cap_modelled:  # the few contacts that then break it carry no weight
         room = np.minimum(room, span // t.cap.seconds + 1)
     return np.where(room > 0, largest * room, 0.0)

@@ -11,7 +11,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from engagex_sim.columns import FloatArray, IntArray, KeyArray
-from engagex_sim.ope.intervals import bootstrap_means
+from engagex_sim.ope.resampling import bootstrap_sums, means
 from engagex_sim.ope.terms import ESTIMATORS, Terms, per_user, value
 from engagex_sim.report.tables import csv_text
 from engagex_sim.whole import written_whole
@@ -43,10 +43,10 @@ def run_benchmark(n_users: int, decisions: int, n_boot: int, gathered: int, seed
     terminal = Terminal()
     points, user, key = made_up(n_users, decisions, seed)
     columns = per_user_columns(points, user, n_users)
-    bootstrap_means(columns, key, seed, 1)  # compiled before the clock runs
+    bootstrap_sums(columns, key, seed, 1)  # compiled before the clock runs
     point = _seconds(lambda: point_estimates(points, n_users))
     sums = _seconds(lambda: per_user_columns(points, user, n_users))
-    ours = _seconds(lambda: replicates(bootstrap_means(columns, key, seed, n_boot)))
+    ours = _seconds(lambda: replicates(bootstrap_sums(columns, key, seed, n_boot)))
     gather = _seconds(lambda: gathered_replicates(points, n_users, decisions, gathered, seed), repeats=1)
     scaled = gather * n_boot / gathered
     rows = [
@@ -93,13 +93,15 @@ def point_estimates(points: Points, n_users: int) -> FloatArray:
 
 
 def per_user_columns(points: Points, user: IntArray, n_users: int) -> FloatArray:
-    """Columns B, Q, N, D of every estimator, (n_users, 28)."""
-    return np.column_stack([c for name in NAMES for c in per_user(_terms(name, points), user, n_users)])
+    """A column of ones, and the columns B, Q, N, D of every estimator, (n_users, 29)."""
+    own = [column for name in NAMES for column in per_user(_terms(name, points), user, n_users)]
+    return np.column_stack([np.ones(n_users), *own])
 
 
-def replicates(means: FloatArray) -> FloatArray:
-    """The seven values in each replicate, (n_boot, 7), from means of the columns."""
-    return np.column_stack([value(*means[:, 4 * i : 4 * i + 4].T) for i in range(len(NAMES))])
+def replicates(sums: FloatArray) -> FloatArray:
+    """The seven values in each replicate, (n_boot, 7), from sums of the columns."""
+    found = means(sums[:, 1:], sums[:, 0])
+    return np.column_stack([value(*found[:, 4 * i : 4 * i + 4].T) for i in range(len(NAMES))])
 
 
 def gathered_replicates(points: Points, n_users: int, decisions: int, n_boot: int, seed: int) -> FloatArray:

@@ -113,6 +113,6 @@ def _prepared(world: World, explorer: Policy | None, n_users: int, settings: Set
 
 def _headline(prepared: Prepared, policy: Policy, settings: Settings) -> dict[str, Any]:
     observed = cross_fit(prepared, [policy], settings).observed
-    table = summary_table([policy_name(policy)], estimate_all(prepared, observed, settings), len(observed.user_key))
+    table = summary_table([policy_name(policy)], estimate_all(prepared, observed, settings), observed.n_users)
     own = table[(table["estimator"] == HEADLINE) & (table["metric"] == PRIMARY)].iloc[0]
     return {str(name): value for name, value in own.items()}

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from engagex_sim.ope.intervals import bootstrap_means
+from engagex_sim.ope.resampling import bootstrap_sums
 from experiments.estimator_benchmark import (
     gathered_replicates,
     made_up,
@@ -21,8 +21,8 @@ def test_sums_per_user_and_gathered_rows_estimate_the_same() -> None:
     points, user, key = made_up(2_000, 3, 0)
     columns = per_user_columns(points, user, 2_000)
     values = point_estimates(points, 2_000)
-    np.testing.assert_allclose(replicates(columns.mean(axis=0, keepdims=True))[0], values)
-    ours = replicates(bootstrap_means(columns, key, 0, 400))
+    np.testing.assert_allclose(replicates(columns.sum(axis=0, keepdims=True))[0], values)
+    ours = replicates(bootstrap_sums(columns, key, 0, 400))
     gathered = gathered_replicates(points, 2_000, 3, 400, 0)
     random = values != values[3]  # the direct method hardly varies
     np.testing.assert_allclose(gathered.std(axis=0)[random], ours.std(axis=0)[random], rtol=0.2)

@@ -19,6 +19,7 @@ from engagex_sim.evaluation import cross_fit, estimate_all, evaluate_prepared
 from engagex_sim.log import read_log
 from engagex_sim.margins import Margins
 from engagex_sim.observe import observe
+from engagex_sim.ope.resampling import Resampling
 from engagex_sim.ope.verdict import UNANSWERABLE
 from engagex_sim.policy import Context
 from engagex_sim.preparation import prepare, prepare_decisions
@@ -188,13 +189,15 @@ def test_in_a_log_that_ignores_the_cap_a_history_with_a_breach_weighs_nothing() 
     prepared = prepare_decisions(replace(log, action=action, reward=reward), LIGHT)
     assert not prepared.cap_modelled
     timeline, evaluation = prepared.timeline, prepared.evaluation
-    models = fit(timeline, np.ones(timeline.n_users, dtype=bool), [Seldom()], LIGHT, 0, False, NOTHING)
-    observed = observe(evaluation, models, prepared.days, Margins.of(evaluation.contacts()), False, NOTHING)
+    everybody = np.ones(timeline.n_users, dtype=bool)
+    models = fit(timeline, everybody, [Seldom()], LIGHT, seed=0, cap_modelled=False, carry=NOTHING)
+    resampling = Resampling(seed=0, n_boot=0, groups=1)
+    observed = observe(evaluation, models, prepared.days, Margins.of(evaluation.contacts()), False, NOTHING, resampling)
     breaches = np.concatenate([[0], np.cumsum(evaluation.breaks_cap)])
     so_far = breaches[1:] - np.repeat(breaches[evaluation.user_start[:-1]], np.diff(evaluation.user_start))
     breached = so_far[evaluation.action > 0] > 0
     assert 0.1 < breached.mean() < 0.9
-    np.testing.assert_array_equal(observed.policies[0].cumulative > 0, ~breached)
+    np.testing.assert_array_equal(observed.policies[0].logged.cumulative > 0, ~breached)
 
 
 def test_a_few_contacts_that_break_the_cap_spoil_nothing() -> None:

@@ -1,58 +1,25 @@
-"""Intervals: the bootstrap over users, and what is read off it."""
+"""Intervals: what is read off the resamples of users."""
 
 import numpy as np
 import pytest
-from scipy.stats import poisson
 
-from engagex_sim.columns import FloatArray
-from engagex_sim.hashing import bootstrap_counts, fold_of, uniforms
-from engagex_sim.ope import intervals
+from engagex_sim.columns import FloatArray, KeyArray
 from engagex_sim.ope.intervals import (
-    bootstrap_means,
     empirical_bernstein,
     influence_interval,
     interval,
-    jackknife_means,
     refit_interval,
     smallest_lift,
 )
+from engagex_sim.ope.moments import Others
+from engagex_sim.ope.resampling import Resampling, means, resampled_sums
 
 
-def test_bootstrap_counts_belong_to_users_not_to_their_order() -> None:
-    key = np.arange(1, 2001, dtype=np.uint64)
-    order = np.random.default_rng(0).permutation(2000)
-    counts = bootstrap_counts(key, 5, 0, 50)
-    np.testing.assert_array_equal(bootstrap_counts(key[order], 5, 0, 50), counts[:, order])
-    np.testing.assert_array_equal(bootstrap_counts(key, 5, 20, 50), counts[20:])
-    assert abs(counts.mean() - 1) < 0.02
-    assert abs(counts.var() - 1) < 0.03
-    assert abs(np.corrcoef(counts)[0, 1:]).max() < 0.12
-
-
-def test_bootstrap_counts_are_where_uniform_numbers_fall_among_the_steps_of_poisson() -> None:
-    key = np.random.default_rng(0).integers(0, 2**64, 20_000, dtype=np.uint64)
-    for seed in (0, 7):
-        expected = np.searchsorted(poisson.cdf(np.arange(20), 1.0), uniforms(key, seed, 4, 24), side="right")
-        np.testing.assert_array_equal(bootstrap_counts(key, seed, 3, 23), expected)
-
-
-def test_replicates_do_not_depend_on_how_many_are_made_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    rng = np.random.default_rng(0)
-    columns, key = rng.random((500, 3)), rng.integers(0, 2**63, 500).astype(np.uint64)
-    whole = bootstrap_means(columns, key, 1, 40)
-    counts = bootstrap_counts(key, 1, 0, 40)
-    np.testing.assert_allclose(whole, counts @ columns / counts.sum(axis=1, keepdims=True), rtol=1e-12)
-    monkeypatch.setattr(intervals, "USERS_AT_ONCE", 70)
-    monkeypatch.setattr(intervals, "REPLICATES_AT_ONCE", 7)
-    np.testing.assert_allclose(bootstrap_means(columns, key, 1, 40), whole, rtol=1e-12)
-
-
-def test_folds_are_even_and_belong_to_users() -> None:
-    key = np.arange(1, 10_001, dtype=np.uint64)
-    fold = fold_of(key, 0, 5)
-    assert np.bincount(fold).min() > 1850
-    np.testing.assert_array_equal(fold_of(key[::-1], 0, 5), fold[::-1])
-    assert (fold_of(key, 1, 5) == fold).mean() == pytest.approx(0.2, abs=0.03)
+def resampled(columns: FloatArray, key: KeyArray, n_boot: int = 0) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Means over users of every column: of all, drawn, and with a group left out."""
+    resampling = Resampling.of(len(key), 1, n_boot)
+    sums = resampled_sums(np.column_stack([np.ones(len(key)), columns]), key, resampling)
+    return resampling.split(means(sums[:, 1:], sums[:, 0]))
 
 
 def even(n: int, columns: int) -> FloatArray:
@@ -65,7 +32,7 @@ def test_duplicating_every_user_narrows_the_interval_by_the_root_of_two() -> Non
     column = rng.exponential(1, (4000, 1))
     key = rng.integers(0, 2**63, 8000).astype(np.uint64)
     widths = [
-        np.ptp(interval(own.mean(axis=0), bootstrap_means(own, keys, 1, 2000), jackknife_means(own, keys)))
+        np.ptp(interval(*resampled(own, keys, 2000)))
         for own, keys in ((column, key[:4000]), (np.vstack([column, column]), key))
     ]
     assert widths[0] / widths[1] == pytest.approx(np.sqrt(2), rel=0.06)
@@ -102,20 +69,13 @@ def test_the_jackknife_knows_standard_error_and_skewness_of_a_mean() -> None:
     rng = np.random.default_rng(0)
     column = rng.gamma(4.0, 1.0, (10_000, 1)) - 4.0
     key = rng.integers(0, 2**63, 10_000).astype(np.uint64)
-    jackknife = jackknife_means(column, key)
+    jackknife = resampled(column, key)[2]
     assert jackknife.shape == (500, 1)
     error = column.std(ddof=1) / 100
     low, high = influence_interval(column.mean(axis=0), jackknife)
     assert (high - low)[0] == pytest.approx(2 * 1.96 * error, rel=0.1)
     pull = jackknife.mean() - jackknife
     assert (pull**3).sum() / (pull**2).sum() ** 1.5 == pytest.approx(0.01, abs=0.007)
-
-
-def test_groups_of_the_jackknife_belong_to_users_not_to_their_order() -> None:
-    rng = np.random.default_rng(0)
-    column, key = rng.random((3000, 2)), rng.integers(0, 2**63, 3000).astype(np.uint64)
-    order = rng.permutation(3000)
-    np.testing.assert_allclose(jackknife_means(column[order], key[order]), jackknife_means(column, key), rtol=1e-12)
 
 
 def test_an_interval_of_rare_weighted_interests_misses_the_truth_as_seldom_above_as_below() -> None:
@@ -128,7 +88,7 @@ def test_an_interval_of_rare_weighted_interests_misses_the_truth_as_seldom_above
         key = rng.integers(0, 2**63, n).astype(np.uint64)
         some = column[:, 0] > 0  # the others weigh nothing: their number is all that counts, and it hardly varies
         drawn = rng.poisson(1.0, (300, int(some.sum()))) @ column[some] / n
-        ends = interval(column.mean(axis=0), drawn, jackknife_means(column, key))
+        ends = interval(column.mean(axis=0), drawn, resampled(column, key)[2])
         low[run], high[run] = ends[0][0], ends[1][0]
     below, above = (truth < low).mean(), (truth > high).mean()
     assert 1 - below - above >= 0.92
@@ -159,6 +119,7 @@ def test_golden_empirical_bernstein() -> None:
     assert empirical_bernstein(np.array([0.0, 1.0]), 1.0) == pytest.approx((0.5 - width, 0.5 + width))
     assert np.isnan(empirical_bernstein(np.array([0.0, 1.0]), np.inf)).all()
     assert np.isnan(empirical_bernstein(np.array([1.0]), 1.0)).all()
+    assert empirical_bernstein(np.array([1.0]), 1.0, Others(1)) == pytest.approx((0.5 - width, 0.5 + width))
 
 
 def test_the_smallest_lift_is_about_two_over_the_root_of_the_interests() -> None:

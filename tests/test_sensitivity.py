@@ -127,7 +127,7 @@ def test_without_a_hidden_cause_the_bounds_are_the_percentiles_of_the_headline(
     crossfitted: tuple[CrossFitted, Estimates],
 ) -> None:
     found, estimates = crossfitted
-    tables = hidden_cause(found.observed, estimates.weights, ["never", "uniform"], seed=0, n_boot=200)
+    tables = hidden_cause(found.observed, estimates.weights, ["never", "uniform"])
     bounds_of = tables.bounds[tables.bounds["policy"] == "uniform"].set_index("strength")
     own = estimates.replicates[:200, 1, NAMES.index("dr_cap"), 0]
     assert bounds_of.loc[1.0, "value_low"] == pytest.approx(np.quantile(own, 0.025), rel=1e-9)
@@ -142,10 +142,12 @@ def test_never_has_no_breaking_point_and_a_policy_without_contact_probabilities_
     found, estimates = crossfitted
     terms = found.observed.policies[1]
     unknown = replace(
-        terms, model=np.full_like(terms.model, np.nan), contact_probability=np.full_like(terms.one_step, np.nan)
+        terms,
+        logged=terms.logged._replace(contact_probability=np.full_like(terms.logged.one_step, np.nan)),
+        sums=terms.sums._replace(model=np.full_like(terms.sums.model, np.nan)),
     )
     observed = replace(found.observed, policies=(found.observed.policies[0], unknown))
-    tables = hidden_cause(observed, estimates.weights, ["never", "unknown"], seed=0, n_boot=200)
+    tables = hidden_cause(observed, estimates.weights, ["never", "unknown"])
     assert tables.breaking["breaking_point"].iloc[0] == math.inf
     assert math.isnan(tables.breaking["breaking_point"].iloc[1])
     assert tables.bounds.loc[tables.bounds["policy"] == "unknown", "lift_low"].isna().all()

@@ -2,50 +2,12 @@
 
 import numpy as np
 from scipy.stats import t as student
-from threadpoolctl import threadpool_limits
 
-from engagex_sim.columns import BoolArray, FloatArray, KeyArray, sums_by
-from engagex_sim.hashing import bootstrap_counts, fold_of
+from engagex_sim.columns import BoolArray, FloatArray
+from engagex_sim.ope.moments import NOBODY, Others, mean_and_deviation
 
 LEVEL = 0.95
 NORMAL = 1.959963984540054  # two-sided, of LEVEL
-GROUPS, GROUPING = 500, 1  # of users in the jackknife, and the seed by which they fall into them
-USERS_AT_ONCE, REPLICATES_AT_ONCE = 2048, 128  # so that the counts stay in the processor's cache
-
-
-def bootstrap_means(columns: FloatArray, user_key: KeyArray, seed: int, n_boot: int) -> FloatArray:
-    """Means over users of every column in each replicate, shape (n_boot, m), from sums per user (n_users, m).
-
-    One set of weights over users serves all columns, so differences between policies are paired. A user's counts depend
-    on (seed, key) alone, not on the order of users.
-    """
-    total, drawn = np.zeros((n_boot, columns.shape[1])), np.zeros((n_boot, 1))
-    with threadpool_limits(1, user_api="blas"):  # threads that meet after every small product wait more than they work
-        for start in range(0, len(user_key), USERS_AT_ONCE):
-            users = slice(start, start + USERS_AT_ONCE)
-            own = np.ascontiguousarray(columns[users])
-            for first in range(0, n_boot, REPLICATES_AT_ONCE):
-                last = min(first + REPLICATES_AT_ONCE, n_boot)
-                counts = bootstrap_counts(user_key[users], seed, first, last)
-                total[first:last] += counts @ own
-                drawn[first:last] += counts.sum(axis=1, keepdims=True)
-    means: FloatArray = np.divide(total, drawn, out=np.full(total.shape, np.nan), where=drawn > 0)
-    return means
-
-
-def jackknife_means(columns: FloatArray, user_key: KeyArray) -> FloatArray:
-    """Means over users of every column with one group of users left out, shape (g, m), from (n_users, m).
-
-    There are `GROUPS` groups, or as many as users; which one a user is in is a function of the key alone.
-    """
-    groups = min(GROUPS, len(user_key))
-    group = fold_of(user_key, GROUPING, groups)
-    left_out = np.column_stack([sums_by(group, column, groups) for column in columns.T])
-    rest = len(user_key) - np.bincount(group, minlength=groups)[:, None]
-    means: FloatArray = np.divide(
-        columns.sum(axis=0) - left_out, rest, out=np.full(left_out.shape, np.nan), where=rest > 0
-    )
-    return means
 
 
 def interval(
@@ -105,18 +67,19 @@ def influence_interval(estimate: FloatArray, jackknife: FloatArray) -> tuple[Flo
     return estimate - width, estimate + width
 
 
-def empirical_bernstein(values: FloatArray, span: float) -> tuple[float, float]:
-    """Ends that hold with probability 0.95 for the mean of values (n,) at any n, whatever their distribution.
+def empirical_bernstein(values: FloatArray, span: float, others: Others = NOBODY) -> tuple[float, float]:
+    """Ends that hold with probability 0.95 for the mean of values (n,), and of those of `others`, at any n.
 
-    `span` is the width of the range in which a value must lie. Maurer and Pontil 2009, theorem 4, with half the error
-    on either side. NaN for fewer than two values, or without a finite span.
+    They hold whatever the distribution; `span` is the width of the range in which a value must lie. Maurer and Pontil
+    2009, theorem 4, with half the error on either side. NaN for fewer than two values, or without a finite span.
     """
-    n = len(values)
+    n = len(values) + others.users
     if n < 2 or not np.isfinite(span):
         return float("nan"), float("nan")
+    mean, deviation = mean_and_deviation(values, others)
     log = np.log(2.0 / ((1.0 - LEVEL) / 2.0))
-    width = np.sqrt(2.0 * values.var(ddof=1) * log / n) + 7.0 * span * log / (3.0 * (n - 1))
-    return float(values.mean() - width), float(values.mean() + width)
+    width = np.sqrt(2.0 * deviation**2 * log / n) + 7.0 * span * log / (3.0 * (n - 1))
+    return float(mean - width), float(mean + width)
 
 
 def _influence(jackknife: FloatArray, centre: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -102,12 +102,8 @@ ESTIMATORS: Mapping[str, Estimator] = {
 
 
 def per_user(terms: Terms, user: IntArray, n_users: int) -> Terms:
-    """The columns summed over each user's rows, (n_users,) each.
-
-    `user` (r,) names the users of the first r rows; where there are more, they are one per user, in order.
-    """
-    r = len(user)
-    return Terms(*(sums_by(user, column[:r], n_users) + (column[r:] if len(column) > r else 0.0) for column in terms))
+    """The columns summed over the rows of each user, (n_users,) each; `user` (n,) says whose a row is."""
+    return Terms(*(sums_by(user, column, n_users) for column in terms))
 
 
 def value(base: FloatArray, scale: FloatArray, numerator: FloatArray, denominator: FloatArray) -> FloatArray:

@@ -6,6 +6,7 @@ import numba
 import numpy as np
 
 from engagex_sim.columns import FloatArray, IntArray, sums_by
+from engagex_sim.ope.moments import NOBODY, Others, mean_and_deviation
 
 
 def ratio(target: FloatArray, logging: FloatArray) -> FloatArray:
@@ -47,25 +48,29 @@ class Overlap(NamedTuple):
     balance_z: float  # the same in standard errors over users
 
 
-def overlap(weight: FloatArray, reward: FloatArray, user: IntArray, expected: FloatArray) -> Overlap:
-    """Overlap from weights and rewards (c,) of logged contacts, their users (c,), and Σ q^π per user (n_users,).
+def overlap(
+    weight: FloatArray, reward: FloatArray, user: IntArray, expected: FloatArray, others: Others = NOBODY
+) -> Overlap:
+    """Overlap from weights and rewards (c,) of logged contacts, their users (c,), and Σ q^π per user (n,).
 
-    Were the propensities right, Σw per user would have mean Σ q^π. `balance_z` measures the miss by the sampling of
-    users alone: in a small log estimated propensities, whose inverse is convex, make Σw too large by more. NaN where
-    undefined.
+    `others` hold the sums of Σ q^π over the users without logged contact. Were the propensities right, Σw per user
+    would have mean Σ q^π. `balance_z` measures the miss by the sampling of users alone: in a small log estimated
+    propensities, whose inverse is convex, make Σw too large by more. NaN where undefined.
     """
     total, largest = weight.sum(), weight.max(initial=0.0)
     gain = weight * reward
     difference = sums_by(user, weight, len(expected)) - expected
-    error = difference.std(ddof=1) / np.sqrt(len(expected)) if len(expected) > 1 else 0.0
+    n, contacts = len(expected) + others.users, expected.sum() + others.total
+    mean, deviation = mean_and_deviation(difference, others._replace(total=-others.total))
+    error = deviation / np.sqrt(n) if n > 1 else 0.0
     with np.errstate(invalid="ignore", divide="ignore"):
         return Overlap(
             ess=float(total**2 / (weight**2).sum()) if total > 0 else float("nan"),
             max_weight_share=float(largest / total) if total > 0 else float("nan"),
             effective_positives=float(gain.sum() ** 2 / (gain**2).sum()) if gain.any() else 0.0,
-            expected_contacts=float(expected.sum()),
-            imbalance=float(total / expected.sum() - 1) if expected.sum() > 0 else float("nan"),
-            balance_z=float(difference.mean() / error) if error > 0 else 0.0,
+            expected_contacts=float(contacts),
+            imbalance=float(total / contacts - 1) if contacts > 0 else float("nan"),
+            balance_z=float(mean / error) if error > 0 else 0.0,
         )
 
 

@@ -5,7 +5,6 @@ from engagex_sim.estimate import Estimates
 from engagex_sim.evaluation import CrossFitted
 from engagex_sim.flags import flags
 from engagex_sim.preparation import Prepared
-from engagex_sim.settings import Settings
 
 
 def run_extras(prepared: Prepared, crossfitted: CrossFitted, flagged: bool) -> dict[str, float]:
@@ -21,18 +20,14 @@ def run_extras(prepared: Prepared, crossfitted: CrossFitted, flagged: bool) -> d
     }
 
 
-def hidden_cause_bounds(
-    crossfitted: CrossFitted, estimates: Estimates, settings: Settings, odds_ratio: float
-) -> list[dict[str, float]]:
+def hidden_cause_bounds(crossfitted: CrossFitted, estimates: Estimates, odds_ratio: float) -> list[dict[str, float]]:
     """Per policy, what a hidden cause of strength Λ = `odds_ratio` leaves possible for the lift, and one of Λ = 1.
 
     The outer 95 % intervals `bound_low` to `bound_high`, and `unbounded_low` to `unbounded_high` at Λ = 1.
     """
     o = crossfitted.observed
     names = [str(p) for p in range(len(o.policies))]
-    causes = hidden_cause(
-        o, estimates.weights, names, seed=settings.seed, n_boot=settings.n_boot, strengths=(odds_ratio, 1.0)
-    )
+    causes = hidden_cause(o, estimates.weights, names, strengths=(odds_ratio, 1.0))
     ends = causes.bounds[["lift_low", "lift_high"]].to_numpy().reshape(-1, 4)
     columns = ("bound_low", "bound_high", "unbounded_low", "unbounded_high")
     return [dict(zip(columns, own, strict=True)) for own in ends.tolist()]

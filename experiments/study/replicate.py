@@ -72,7 +72,7 @@ def replicate(cell: Cell, replication: int, study_seed: int, fixed: WorldTruth) 
     table = summary_table(names, estimates, log.n_users, refusal=prepared.refusal)
     facts = [key | {"policy": name} | estimates.overlap[p]["cap"]._asdict() for p, name in enumerate(names)]
     if fixed.odds_ratio is not None:
-        bounds = hidden_cause_bounds(crossfitted, estimates, settings, fixed.odds_ratio)
+        bounds = hidden_cause_bounds(crossfitted, estimates, fixed.odds_ratio)
         facts = [own | more for own, more in zip(facts, bounds, strict=True)]
     run = key | {
         "seconds": time.process_time() - began,
