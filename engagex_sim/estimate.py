@@ -1,6 +1,6 @@
 """From observed blocks to estimates: every policy × estimator × metric, resampled together."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -64,12 +64,19 @@ class _Columns:
 
 
 def estimate(
-    observed: Observed, *, recalibrate: bool, interest_value: float, contact_cost: float, seed: int, n_boot: int
+    observed: Observed,
+    *,
+    recalibrate: bool,
+    interest_value: float,
+    contact_cost: float,
+    seed: int,
+    n_boot: int,
+    only: Collection[str] = NAMES,
 ) -> Estimates:
     """All estimates from one set of users, with paired replicates.
 
     `recalibrate` rakes the modelled contact probabilities of the logging policy to the contacts made; it is off where
-    the log states its propensities.
+    the log states its propensities. Estimators that are not among `only` are NaN.
     """
     o, n_users = observed, len(observed.user_key)
     factor = np.ones(len(o.user))
@@ -100,7 +107,7 @@ def estimate(
         shrinkage.append([])
         for full_name in NAMES:
             name, kind = full_name.rsplit("_", 1)
-            if kind == "cap" and not by_recursion:
+            if full_name not in only or (kind == "cap" and not by_recursion):
                 shrinkage[-1].append(float("nan"))
                 plan[-1].append([None] * 3)
                 continue

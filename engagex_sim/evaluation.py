@@ -1,6 +1,6 @@
 """The whole evaluation: a log and policies in, a result out."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -235,14 +235,22 @@ def refitted(
             evaluation=prepared.evaluation.drawn(users),
             judged=prepared.judged[users],
         )
-        estimates = estimate_all(drawn, cross_fit(drawn, policies, settings).observed, settings, n_boot=0)
+        estimates = estimate_all(
+            drawn, cross_fit(drawn, policies, settings).observed, settings, n_boot=0, only=(HEADLINE,)
+        )
         headline = estimates.value[:, NAMES.index(HEADLINE), METRICS.index(PRIMARY)]
         replicates.append([*headline, estimates.current[METRICS.index(PRIMARY)]])
     return np.array(replicates, dtype=np.float64).reshape(-1, len(policies) + 1)
 
 
-def estimate_all(prepared: Prepared, observed: Observed, settings: Settings, n_boot: int | None = None) -> Estimates:
-    """Every estimate, from the observed blocks."""
+def estimate_all(
+    prepared: Prepared,
+    observed: Observed,
+    settings: Settings,
+    n_boot: int | None = None,
+    only: Collection[str] = NAMES,
+) -> Estimates:
+    """Every estimate, or those of `only` some estimators, from the observed blocks."""
     return estimate(
         observed,
         recalibrate=not prepared.facts.propensity_logged,
@@ -250,6 +258,7 @@ def estimate_all(prepared: Prepared, observed: Observed, settings: Settings, n_b
         contact_cost=settings.cost,
         seed=settings.seed,
         n_boot=settings.n_boot if n_boot is None else n_boot,
+        only=only,
     )
 
 
