@@ -1,7 +1,7 @@
 """From what was observed to estimates: every policy × estimator × metric, resampled together."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -88,11 +88,18 @@ class _Plan:
     bernstein: list[float]
 
 
-def estimate(observed: Observed, *, recalibrate: bool, interest_value: float, contact_cost: float) -> Estimates:
+def estimate(
+    observed: Observed,
+    *,
+    recalibrate: bool,
+    interest_value: float,
+    contact_cost: float,
+    only: Collection[str] = NAMES,
+) -> Estimates:
     """All estimates from one set of users, paired in the resamples in which they were observed.
 
     `recalibrate` rakes the modelled contact probabilities of the logging policy to the contacts made; it is off where
-    the log states its propensities.
+    the log states its propensities. Estimators that are not among `only` are NaN.
     """
     o = observed
     factor = np.ones(len(o.user))
@@ -101,7 +108,7 @@ def estimate(observed: Observed, *, recalibrate: bool, interest_value: float, co
         factor[explained] = raking_factors(o.levels[explained], o.expected)
         factor[o.propensity_logged] = 1.0
     columns = _Columns()
-    plans = [_plan(o, policy, factor, columns) for policy in o.policies]
+    plans = [_plan(o, policy, factor, columns, only) for policy in o.policies]
     corrections = [plan.weights * (o.reward - o.predicted) for plan in plans]
     sums, current, by_day = _resampled(o, columns.columns, corrections)
     undefined = np.full(len(sums), np.nan)
@@ -134,7 +141,7 @@ def estimate(observed: Observed, *, recalibrate: bool, interest_value: float, co
     )
 
 
-def _plan(o: Observed, policy: ObservedPolicy, factor: FloatArray, columns: _Columns) -> _Plan:
+def _plan(o: Observed, policy: ObservedPolicy, factor: FloatArray, columns: _Columns, only: Collection[str]) -> _Plan:
     """Weigh the logged contacts for one policy, and note their amounts in `columns`.
 
     `factor` (c,) recalibrates the logging policy.
@@ -155,7 +162,7 @@ def _plan(o: Observed, policy: ObservedPolicy, factor: FloatArray, columns: _Col
 
     for full_name in NAMES:
         name, kind = full_name.rsplit("_", 1)
-        if kind == "cap" and not by_recursion:
+        if full_name not in only or (kind == "cap" and not by_recursion):
             strengths.append(float("nan"))
             parts.append([None] * 3)
             continue

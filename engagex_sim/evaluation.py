@@ -1,6 +1,6 @@
 """The whole evaluation: a log and policies in, a result out."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -281,19 +281,22 @@ def refitted(
             evaluation=prepared.evaluation.drawn(users),
             sampled=prepared.sampled[users],
         )
-        estimates = estimate_all(drawn, cross_fit(drawn, policies, own).observed, own)
+        estimates = estimate_all(drawn, cross_fit(drawn, policies, own).observed, own, (HEADLINE,))
         headline = estimates.value[:, NAMES.index(HEADLINE), METRICS.index(PRIMARY)]
         replicates.append([*headline, estimates.current[METRICS.index(PRIMARY)]])
     return np.array(replicates, dtype=np.float64).reshape(-1, len(policies) + 1)
 
 
-def estimate_all(prepared: Prepared, observed: Observed, settings: Settings) -> Estimates:
-    """Every estimate, from the observed blocks."""
+def estimate_all(
+    prepared: Prepared, observed: Observed, settings: Settings, only: Collection[str] = NAMES
+) -> Estimates:
+    """Every estimate, or those of `only` some estimators, from the observed blocks."""
     return estimate(
         observed,
         recalibrate=not prepared.facts.propensity_logged,
         interest_value=settings.value,
         contact_cost=settings.cost,
+        only=only,
     )
 
 

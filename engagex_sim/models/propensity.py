@@ -64,10 +64,11 @@ class PropensityModel:
         """Learn from decision points where the users were free; `action` (n,) is what was logged, 0..K.
 
         History features are not read, because contact probabilities must do without the logged history; classes of it,
-        `states`, which the recursion can carry, add to the log-odds of a contact. All contacts count,
-        other rows are sampled, and the odds are multiplied by the sampled share, which undoes the sampling exactly
-        (King and Zeng 2001); `represented` is the share of the log's other rows that `context` holds. Rows without a contact at which the mask allows none teach nothing and are left out. The
-        answer depends on `seed` through the sample, and `threads` are for predictions.
+        `states`, which the recursion can carry, add to the log-odds of a contact. All contacts count, other rows are
+        sampled, and the odds are multiplied by the sampled share, which undoes the sampling exactly (King and Zeng
+        2001); `represented` is the share of the log's other rows that `context` holds. Rows without a contact at which
+        the mask allows none teach nothing and are left out. The answer depends on `seed` through the sample, and
+        `threads` are for predictions.
         """
         encoder = FeatureEncoder.fit(context, context.exogenous)
         n_kinds = len(context.kinds)

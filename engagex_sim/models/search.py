@@ -60,33 +60,31 @@ def search(
     threads: int,
 ) -> Search | None:
     """Grid search over n rows; None without features, or where a fold lacks `MIN_OF_A_CLASS` rows of a class."""
-    if matrix.shape[1] == 0:
-        return None
-    folds = user_folds(user_key, label, seed)
-    if any(np.bincount(label[train], minlength=2).min() < MIN_OF_A_CLASS for train, _ in folds):
+    folds = _learnable_folds(matrix, label, user_key, seed)
+    if folds is None:
         return None
     shift = 0.0 if imbalance == "none" else math.log((label == 0).sum() / label.sum())
     model = _pipeline(feature_types, label, imbalance, seed)
-    candidates = {f"model__{name}": values for name, values in GRIDS[grid].items()}
+    candidates = _candidates(grid)
     with parallel_config(backend="threading", n_jobs=threads):
         if math.prod(map(len, candidates.values())) > 1:
             splits = folds + later_split(folds[0], label, time)
             chosen = GridSearchCV(model, candidates, scoring=_unshifted_log_loss(shift), cv=splits).fit(matrix, label)
             model, best = chosen.best_estimator_, chosen.best_params_
         else:
-            best = {name: values[0] for name, values in candidates.items()}
+            best = _only(candidates)
             model.set_params(**best).fit(matrix, label)
-        held_out = cross_val_predict(model, matrix, label, cv=folds, method="predict_proba")[:, 1]
+        held_out = _held_out(model, matrix, label, folds)
     return Search(
         booster=model.named_steps["model"].get_booster(),
         best_params={name.removeprefix("model__"): value for name, value in best.items()},
-        held_out_margin=log_odds(held_out.astype(np.float64)) - shift,
+        held_out_margin=held_out - shift,
         shift=shift,
     )
 
 
 def held_out_log_odds(
-    context: Context, action: IntArray, reward: FloatArray, user_key: KeyArray, time: IntArray, *, seed: int
+    context: Context, action: IntArray, reward: FloatArray, user_key: KeyArray, *, seed: int
 ) -> FloatArray | None:
     """Log odds (n,) of interest that a light model gives to users it never saw; None where there is too little."""
     encoder = FeatureEncoder.fit(context, context.exogenous)
@@ -96,8 +94,34 @@ def held_out_log_odds(
         matrix[:, -1] = action - 1
         types.append("c")
     label = reward.astype(np.int64)
-    found = search(matrix, types, label, user_key, time, imbalance="none", grid="light", seed=seed, threads=1)
-    return None if found is None else found.held_out_margin
+    folds = _learnable_folds(matrix, label, user_key, seed)
+    if folds is None:
+        return None
+    model = _pipeline(types, label, "none", seed).set_params(**_only(_candidates("light")))
+    return _held_out(model, matrix, label, folds)
+
+
+def _learnable_folds(matrix: MatrixArray, label: IntArray, user_key: KeyArray, seed: int) -> list[Split] | None:
+    """Folds of whole users; None without features, or where a fold lacks `MIN_OF_A_CLASS` rows of a class."""
+    if matrix.shape[1] == 0:
+        return None
+    folds = user_folds(user_key, label, seed)
+    lacking = any(np.bincount(label[train], minlength=2).min() < MIN_OF_A_CLASS for train, _ in folds)
+    return None if lacking else folds
+
+
+def _candidates(grid: Grid) -> dict[str, list[float]]:
+    return {f"model__{name}": values for name, values in GRIDS[grid].items()}
+
+
+def _only(candidates: Mapping[str, list[float]]) -> dict[str, float]:
+    return {name: values[0] for name, values in candidates.items()}
+
+
+def _held_out(model: Pipeline, matrix: MatrixArray, label: IntArray, folds: list[Split]) -> FloatArray:
+    """Log odds (n,) of every row by a model that did not see its fold."""
+    chance = cross_val_predict(model, matrix, label, cv=folds, method="predict_proba")[:, 1]
+    return log_odds(chance.astype(np.float64))
 
 
 def user_folds(user_key: KeyArray, label: IntArray, seed: int) -> list[Split]:

@@ -19,10 +19,11 @@ class StateEffects:
 
     states: States
     effect: FloatArray
+    variance: FloatArray  # (size,) of each effect, in large samples
 
     @classmethod
     def none(cls, states: States) -> Self:
-        return cls(states, np.zeros(states.size))
+        return cls(states, np.zeros(states.size), np.zeros(states.size))
 
     @classmethod
     def fit(cls, states: States, state: IntArray, log_odds: FloatArray, outcome: FloatArray) -> Self:
@@ -47,12 +48,25 @@ class StateEffects:
             hessian[0, 0] += curvature.sum()
             hessian[0, 1:] = hessian[1:, 0] = np.diag(hessian)[1:] - penalty[1:]
             cross = np.bincount(recency * width + group, curvature, width * width).reshape(width, width)
-            step = np.linalg.solve(hessian + cross + cross.T, gradient)
+            hessian += cross + cross.T
+            step = np.linalg.solve(hessian, gradient)
             beta += step / max(1.0, np.abs(step).max())
             if np.abs(step).max() < 1e-9:
                 break
         every = np.arange(states.size)
-        return cls(states, beta[0] + beta[1 + every // states.groups] + beta[1 + recencies + every % states.groups])
+        design = np.zeros((states.size, width))
+        design[every, 0] = design[every, 1 + every // states.groups] = 1.0
+        design[every, 1 + recencies + every % states.groups] = 1.0
+        return cls(states, design @ beta, np.sum(design * np.linalg.solve(hessian, design.T).T, axis=1))
+
+    def held_out(self, state: IntArray, log_odds: FloatArray, outcome: FloatArray) -> FloatArray:
+        """Log odds (n,) of the rows that were fitted, each as if it alone had been left out.
+
+        One step of Newton's method away from the fit on all rows (Pregibon 1981; Rad and Maleki 2020).
+        """
+        margin = log_odds + self.effect[state]
+        p, spread = sigmoid(margin), self.variance[state]
+        return np.asarray(margin - spread * (outcome - p) / (1.0 - spread * p * (1.0 - p)))
 
     def log_odds(self, margin: FloatArray) -> FloatArray:
         """(n, S, K) from a model's log odds (n, K)."""

@@ -30,5 +30,5 @@ class Fatigue(Visits):
     def reward_probabilities(self, context: Context) -> FloatArray:
         """(n, 1) probability of interest after the contacts so far, unlogged ones included."""
         _, contacts = true_history(context)
-        rested = context[ODDS] + 0.5  # so that about 3 % are interested here too
+        rested = context[ODDS] + 0.7  # about what one contact in the past takes away
         return np.asarray(expit(rested - self.step * np.minimum(contacts, MOST)), dtype=np.float64)[:, None]

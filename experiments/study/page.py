@@ -8,7 +8,7 @@ import pandas as pd
 from engagex_sim.report.formats import listing
 from engagex_sim.result import CURRENT, HEADLINE, PRIMARY
 from experiments.study.cells import FOLDS, N_BOOT, cells_of
-from experiments.study.replicate import Tables
+from experiments.study.replicate import WHOLE_FAMILY, Tables
 from experiments.study.score import headline, methods, records
 from experiments.study.verdict_rules import ENOUGH, MISSES, RULES, Fitted, is_fitted_on
 
@@ -141,7 +141,8 @@ def _what_was_run(tables: Tables, cells: Sequence[str], asked: Mapping[str, obje
         " is one the policy equal to"
         " the logging policy (`logging`), are evaluated on every log and compared with the truth: the same policies"
         " rolled out over fresh"
-        f" users. {FOLDS} folds, light models, {N_BOOT} bootstrap replicates; seed {asked['seed']}; {made_with}. About"
+        f" users. {FOLDS} folds, light models, {N_BOOT} bootstrap replicates; on the first {WHOLE_FAMILY} logs of a"
+        f" cell all estimators, on the others `{HEADLINE}` alone; seed {asked['seed']}; {made_with}. About"
         f" {seconds:.1f} hours on one core. Of policies that learn the truth is that of the versions learned on that"
         " very log.\n\n" + _markdown(pd.DataFrame(rows), text=("cell", "world"))
     )

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from engagex_sim.errors import InputError
+from engagex_sim.estimate import NAMES as ESTIMATOR_NAMES
 from engagex_sim.evaluation import cross_fit, estimate_all, refitted
 from engagex_sim.policy import policy_name
 from engagex_sim.preparation import prepare_decisions
@@ -20,7 +21,7 @@ from experiments.study.cells import FOLDS, N_BOOT, Cell
 from experiments.study.extras import hidden_cause_bounds, run_extras
 from experiments.study.truth import Metrics, WorldTruth, truths
 
-FLAGGED = 300  # logs of a cell on which the assumptions are tested
+WHOLE_FAMILY = 300  # logs of a cell that all estimators answer, and on which the assumptions are tested
 SEEDS_APART = 1_000_000  # more than a cell has replications, so that studies with other seeds share no log
 KEYS = ("policy", "estimator", "metric")
 NAMES = ("values", "intervals", "policies", "runs")
@@ -60,7 +61,9 @@ def replicate(cell: Cell, replication: int, study_seed: int, fixed: WorldTruth) 
     try:
         prepared = prepare_decisions(log, settings, world=world)
         crossfitted = cross_fit(prepared, policies, settings)
-        estimates = estimate_all(prepared, crossfitted.observed, settings)
+        whole_family = replication < WHOLE_FAMILY
+        only = ESTIMATOR_NAMES if whole_family else (HEADLINE,)
+        estimates = estimate_all(prepared, crossfitted.observed, settings, only=only)
     except InputError as error:
         refused = pd.DataFrame([key | {"seconds": time.process_time() - began, "refused": str(error)}])
         nothing = pd.DataFrame([], columns=[*key])
@@ -81,10 +84,12 @@ def replicate(cell: Cell, replication: int, study_seed: int, fixed: WorldTruth) 
         "refused": None,
     }
     return Tables(
-        values=_kept(table, true).assign(cell=cell.name, replication=replication),
+        values=_kept(table[table["estimator"].isin([*only, ON_POLICY])], true).assign(
+            cell=cell.name, replication=replication
+        ),
         intervals=_beside(intervals, true).assign(cell=cell.name, replication=replication),
         policies=pd.DataFrame(facts),
-        runs=pd.DataFrame([run | run_extras(prepared, crossfitted, replication < FLAGGED)]),
+        runs=pd.DataFrame([run | run_extras(prepared, crossfitted, whole_family)]),
     )
 
 
