@@ -5,17 +5,23 @@ from typing import Protocol
 
 import numpy as np
 
+from engagex_sim.cap import Cap
 from engagex_sim.columns import IntArray, KeyArray
+from engagex_sim.decision_points import decisions_of
 from engagex_sim.hashing import bootstrap_counts
+from engagex_sim.log import LogBlocks
+from engagex_sim.settings import LogSettings
 from engagex_sim.timeline import Timeline
 
 
 class Blocks(Protocol):
     """Timelines of blocks of whole users, burn-in included; users of all blocks stand in one order."""
 
+    def __len__(self) -> int: ...
+
     @property
-    def sizes(self) -> tuple[int, ...]:
-        """Rows in each block, about."""
+    def n_rows(self) -> int:
+        """Rows in all blocks, about."""
         ...
 
     def timeline(self, block: int) -> Timeline: ...
@@ -27,13 +33,34 @@ class InMemory:
 
     whole: Timeline
 
+    def __len__(self) -> int:
+        return 1
+
     @property
-    def sizes(self) -> tuple[int, ...]:
-        return (len(self.whole),)
+    def n_rows(self) -> int:
+        return len(self.whole)
 
     def timeline(self, block: int) -> Timeline:
         del block
         return self.whole
+
+
+@dataclass(frozen=True)
+class OfLog:
+    """The blocks of a log that was read; features are computed whenever a block is asked for."""
+
+    log: LogBlocks
+    settings: LogSettings
+
+    def __len__(self) -> int:
+        return len(self.log)
+
+    @property
+    def n_rows(self) -> int:
+        return max(int(self.log.triggers.sum()), self.log.facts.grid_points)
+
+    def timeline(self, block: int) -> Timeline:
+        return Timeline.of(decisions_of(self.log.load(block), self.settings), Cap(self.settings.cap_days))
 
 
 @dataclass(frozen=True)
@@ -44,9 +71,12 @@ class Redrawn:
     seed: int
     replicate: int
 
+    def __len__(self) -> int:
+        return len(self.blocks)
+
     @property
-    def sizes(self) -> tuple[int, ...]:
-        return self.blocks.sizes
+    def n_rows(self) -> int:
+        return self.blocks.n_rows
 
     def timeline(self, block: int) -> Timeline:
         own = self.blocks.timeline(block)

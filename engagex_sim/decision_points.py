@@ -3,14 +3,13 @@
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 
 from engagex_sim.cap import DAY
 from engagex_sim.columns import Column, IntArray
 from engagex_sim.decisions import Decisions, starts
 from engagex_sim.errors import InputError
-from engagex_sim.log import Log
-from engagex_sim.log.matching import decision_times, instants
+from engagex_sim.log import Log, LogFacts
+from engagex_sim.log.matching import decision_times, first_contacts, instants
 from engagex_sim.settings import LogSettings
 
 LARGEST_GRID = 50_000_000
@@ -28,13 +27,24 @@ class _Points:
     enters: IntArray  # (n_users,) the first time at which a policy can decide, if later than the burn-in's end
 
 
-def decisions_of(log: Log, settings: LogSettings) -> Decisions:
-    """All decision points of a log, as one block of all its users.
+def check_decisions(facts: LogFacts, settings: LogSettings) -> None:
+    """Raise `InputError` where the grid of days would be too large or the log is too short for its burn-in."""
+    if facts.grid_points > LARGEST_GRID:
+        raise InputError(
+            f"{len(facts.contact_days):,} days with contacts × {facts.n_users:,} users are more than"
+            f" {LARGEST_GRID:,} decision points; use --decision-points trigger, which compares kinds of contact only."
+        )
+    if facts.last_decision < max(facts.first_entry, _burn_in_end(facts, settings)):
+        raise InputError(_too_short(facts, settings))
 
-    Raises `InputError` where the grid of days would be too large or the log is too short for its burn-in.
+
+def decisions_of(log: Log, settings: LogSettings) -> Decisions:
+    """All decision points of a log, or of a block of its users.
+
+    Raises `InputError` as `check_decisions` does, which is about the whole log and says the same for every block.
     """
-    grid = log.triggers_are == "contacts" and log.decision_points == "day"
-    is_choice = grid or log.triggers_are == "opportunities"
+    check_decisions(log.facts, settings)
+    grid, is_choice = log.facts.is_grid, log.facts.contact_is_a_choice
     points = _grid_points(log) if grid else _trigger_points(log)
     n = len(points.time)
     made = ~log.orphan
@@ -47,17 +57,13 @@ def decisions_of(log: Log, settings: LogSettings) -> Decisions:
     columns: dict[str, Column] = {}
     if points.trigger is not None:
         columns |= {name: column.take(points.trigger) for name, column in log.trigger_columns.items()}
-    if not is_choice:
-        columns = {name: column for name, column in columns.items() if not _gives_away(column, action)}
+    columns = {name: column for name, column in columns.items() if name not in log.facts.giveaways}
     columns |= {name: column.take(points.user) for name, column in log.attributes.items()}
-    evaluation_start = np.maximum(points.enters, log.log_start + _burn_in_seconds(settings, is_choice))
-    if not (points.time >= evaluation_start[points.user]).any():
-        raise InputError(_too_short(log, settings))
     return Decisions(
         user_start=_starts(points.user, log.n_users),
         user_key=log.user_key,
         user_id=log.user_id,
-        evaluation_start=evaluation_start,
+        evaluation_start=np.maximum(points.enters, _burn_in_end(log.facts, settings)),
         time=points.time,
         known_at=points.known_at,
         action=action,
@@ -100,22 +106,14 @@ def _grid_points(log: Log) -> _Points:
     Users of users.csv are known from the beginning, others once they have been contacted: that contact is history.
     """
     made = ~log.orphan
+    days = log.facts.contact_days
     day_of_contact = log.trigger_time[log.action_trigger[made]] // DAY
-    days = np.unique(day_of_contact)
     contact_time = log.action_time.copy()
     contact_time[made] = day_of_contact * DAY
-    first_contact = np.full(log.n_users, log.log_start)
-    unlisted = ~log.user_listed
-    first_contact[unlisted] = np.iinfo(np.int64).max
-    np.minimum.at(first_contact, log.action_user, contact_time)
-    enters = np.where(unlisted, first_contact + 1, log.log_start)
-    begins = np.where(unlisted, np.searchsorted(days, first_contact // DAY), 0)
+    first_contact = first_contacts(log.action_user, contact_time, log.n_users)
+    enters = np.where(log.user_listed, log.log_start, first_contact + 1)
+    begins = np.where(log.user_listed, 0, np.searchsorted(days, first_contact // DAY))
     sizes = len(days) - begins
-    if sizes.sum() > LARGEST_GRID:
-        raise InputError(
-            f"{len(days):,} days with contacts × {log.n_users:,} users are more than {LARGEST_GRID:,} decision points;"
-            " use --decision-points trigger, which compares kinds of contact only."
-        )
     user = np.repeat(np.arange(log.n_users), sizes)
     user_start = starts(sizes)
     day = np.arange(len(user)) - user_start[user] + begins[user]
@@ -125,26 +123,15 @@ def _grid_points(log: Log) -> _Points:
     return _Points(user=user, time=time, known_at=time, trigger=None, contact=contact, enters=enters)
 
 
-def _gives_away(column: Column, action: IntArray) -> bool:
-    """Whether a value of the column (n,) says which kind was chosen, as the type does and an id of a campaign may.
-
-    A column whose values hardly ever repeat says nothing, and one that leaves more than one kind open is context.
-    """
-    table = pd.DataFrame({"value": column.values, "kind": action})
-    values = table["value"].nunique()
-    determines = len(table.drop_duplicates()) == values and bool((action != action[0]).any())
-    return determines and values <= len(table) / 2
+def _burn_in_end(facts: LogFacts, settings: LogSettings) -> int:
+    """When the burn-in ends; where contacting is not a choice the cap plays no part, so only one that was asked for."""
+    if not facts.contact_is_a_choice and settings.burn_in_days is None:
+        return facts.log_start
+    return facts.log_start + round(settings.burn_in * DAY)
 
 
-def _burn_in_seconds(settings: LogSettings, contact_is_a_choice: bool) -> int:
-    """The burn-in; where contacting is not a choice the cap plays no part, so only one that was asked for."""
-    if not contact_is_a_choice and settings.burn_in_days is None:
-        return 0
-    return round(settings.burn_in * DAY)
-
-
-def _too_short(log: Log, settings: LogSettings) -> str:
-    days = (log.log_end - log.log_start) // DAY
+def _too_short(facts: LogFacts, settings: LogSettings) -> str:
+    days = (facts.log_end - facts.log_start) // DAY
     if settings.burn_in == 0:
         return (
             "No decision point is left: every user is contacted on the last day with contacts only; give the whole"

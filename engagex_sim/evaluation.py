@@ -87,6 +87,7 @@ def evaluate_prepared(
     world: World | None = None,
     truth_users: int = 100_000,
     progress: Progress = lambda *_: None,
+    over: OverBlocks = in_turn,
 ) -> Result:
     """Cross-fit, weigh, bootstrap and judge `policies` against the current strategy.
 
@@ -96,7 +97,7 @@ def evaluate_prepared(
     names = _distinct_names(policies)
     fits = _splitting(prepared, settings).count
     steps = fits + 2 + settings.refit_boot + (world is not None)
-    crossfitted = cross_fit(prepared, policies, settings, lambda done: progress("cross-fitting", done, steps))
+    crossfitted = cross_fit(prepared, policies, settings, lambda done: progress("cross-fitting", done, steps), over)
     observed, days = crossfitted.observed, prepared.days.last_days
     progress("bootstrap", fits, steps)
     estimates = estimate_all(prepared, observed, settings)
@@ -247,7 +248,7 @@ def cross_fit(
         carry,
         Resampling.of(prepared.facts.n_users, settings.seed, settings.n_boot),
     )
-    observed, sizes = zip(*over(observation, len(prepared.blocks.sizes)), strict=True)
+    observed, sizes = zip(*over(observation, len(prepared.blocks)), strict=True)
     judged_users = np.sum(sizes, axis=0)
     return CrossFitted(
         Observed.join([block for block in observed if block is not None]),

@@ -15,6 +15,7 @@ from typing import Literal, Protocol, TypeVar
 from engagex_sim.errors import InputError
 
 Kind = Literal["threads", "processes", "dask"]
+KINDS: tuple[Kind, ...] = ("threads", "processes", "dask")
 T = TypeVar("T")
 LOSSES = 3  # how often workers may be lost before a run is given up
 _LOST = "Worker processes were killed again and again, most likely for lack of memory; use fewer --threads."

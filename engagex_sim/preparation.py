@@ -7,16 +7,16 @@ from functools import partial
 
 import numpy as np
 
-from engagex_sim.blocks import Blocks, InMemory
+from engagex_sim.blocks import Blocks, InMemory, OfLog
 from engagex_sim.cap import DAY, Cap
 from engagex_sim.columns import BoolArray, sums_by
 from engagex_sim.crossfit import cap_is_kept
 from engagex_sim.days import Days
-from engagex_sim.decision_points import decisions_of
+from engagex_sim.decision_points import check_decisions, decisions_of
 from engagex_sim.decisions import Decisions
 from engagex_sim.errors import InputError
 from engagex_sim.execution import OverBlocks, in_turn
-from engagex_sim.log import Log
+from engagex_sim.log import Log, LogBlocks
 from engagex_sim.ope.intervals import smallest_lift
 from engagex_sim.result import Facts
 from engagex_sim.settings import LogSettings
@@ -51,17 +51,30 @@ class Prepared:
         return self.evaluation if self.sampled.all() else self.evaluation.users(self.sampled)
 
 
-def prepare(log: Log, settings: LogSettings, world: World | None = None, holdout: Splitting | None = None) -> Prepared:
-    """Decision points, features and masks of a log. `world` is the synthetic world it comes from, if it does."""
-    decisions = decisions_of(log, settings)
-    notes = list(log.notes)
-    if not decisions.contact_is_a_choice:
-        notes += [
+def prepare(
+    log: Log | LogBlocks,
+    settings: LogSettings,
+    world: World | None = None,
+    holdout: Splitting | None = None,
+    over: OverBlocks = in_turn,
+) -> Prepared:
+    """Decision points, features and masks of a log, a whole one or in blocks, which `over` goes through.
+
+    `world` is the synthetic world it comes from, if it does. Raises `InputError` where the log is too short.
+    """
+    check_decisions(log.facts, settings)
+    notes = [
+        *log.notes,
+        *(
             f"The column {name} says which kind was chosen, so it is no feature."
-            for name in log.trigger_columns
-            if name not in (*decisions.columns, "type")
-        ]
-    return prepare_decisions(decisions, settings, notes, world, holdout)
+            for name in log.facts.giveaways
+            if name != "type"
+        ),
+    ]
+    if isinstance(log, LogBlocks) and len(log) > 1:
+        return prepare_blocks(OfLog(log, settings), log.log_end, notes, world, holdout, over)
+    whole = log.load(0) if isinstance(log, LogBlocks) else log
+    return prepare_decisions(decisions_of(whole, settings), settings, notes, world, holdout)
 
 
 def prepare_decisions(
@@ -88,8 +101,8 @@ def prepare_blocks(
 
     Raises `InputError` where the evaluation period holds no contact.
     """
-    share = min(1.0, SAMPLE_ROWS / max(sum(blocks.sizes), 1))
-    survey = Survey.join(over(partial(_survey, blocks, share, holdout), len(blocks.sizes)))
+    share = min(1.0, SAMPLE_ROWS / max(blocks.n_rows, 1))
+    survey = Survey.join(over(partial(_survey, blocks, share, holdout), len(blocks)))
     timeline = survey.learning
     cap_modelled = cap_is_kept(timeline)
     evaluation = timeline.evaluation()

@@ -1,13 +1,15 @@
 """`baseline_vs_xgb`, `compare` and every other experiment that evaluates policies on a log or in a world."""
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 import numpy as np
 
 from engagex_sim.errors import InputError
 from engagex_sim.evaluation import evaluate_prepared
-from engagex_sim.log import Log, read_log
+from engagex_sim.execution import workers
+from engagex_sim.log import Log, LogBlocks, read_log
 from engagex_sim.policy import Policy, policy_name
 from engagex_sim.policy_states import policy_by_state
 from engagex_sim.preparation import Prepared, prepare
@@ -18,7 +20,15 @@ from engagex_sim.settings import Settings
 from engagex_sim.splitting import held_out
 from engagex_sim.states import NO_STATE
 from engagex_sim.worlds import WORLDS, World, tables
-from experiments.inputs import Files, Options, files_from, output_directory, settings_from
+from experiments.inputs import (
+    Files,
+    Options,
+    blocks_from,
+    executor_from,
+    files_from,
+    output_directory,
+    settings_from,
+)
 from experiments.plugins import load_policies
 from experiments.registry import EVALUATIONS, Evaluation
 from experiments.terminal import Terminal, result_table
@@ -39,30 +49,35 @@ def evaluate_policies(name: str, options: Options, command: str) -> None:
         raise InputError("--holdout learns once, from the users who are not held out: leave out --folds.")
     directory = output_directory(options["out"], name)
     policies = load_policies(_specs(name, options, experiment))
-    files = files_from(options)
+    files, kind = files_from(options), executor_from(options)
     terminal = Terminal(options["quiet"])
     terminal.warn_of_compilation()
-    with terminal.progress() as progress:
-        progress("reading the log")
-        source = _from_files(files, settings) if files else _from_world(options, experiment, settings)
-        progress("computing features")
-        prepared = prepare(source.log, settings, source.world, held_out(settings))
-    if options["policies"] is None and not prepared.facts.contact_is_a_choice:
-        policies = [policy for policy in policies if not isinstance(policy, Never)]  # nobody can be left alone
-    names = [policy_name(policy) for policy in policies]
-    terminal.say(plan(source.name, names, source.log.quality, prepared.facts, settings))
-    for note in prepared.notes:
-        terminal.say(note)
-    for policy in _try_out(policies, prepared):
-        terminal.say(reads_results(policy))
-    world = source.world if source.world and _truth_is_known(source.world, settings) else None
-    if world is not source.world:
-        terminal.say("True values are not shown: they are known for the world's own cap and decision points only.")
-    with terminal.progress() as progress:
-        truth_users = experiment.small.truth_users if options["small"] else experiment.truth_users
-        result = evaluate_prepared(prepared, source.log.quality, policies, settings, world, truth_users, progress)
-        progress("writing the report")
-        write_result(result, directory, command)
+    with workers(kind, settings.threads, options["scheduler"]) as over, ExitStack() as stack:
+        with terminal.progress() as progress:
+            progress("reading the log")
+            source = _from_files(files, options, settings) if files else _from_world(options, experiment, settings)
+            if isinstance(source.log, LogBlocks):
+                stack.enter_context(source.log)
+            progress("computing features")
+            prepared = prepare(source.log, settings, source.world, held_out(settings), over)
+        if options["policies"] is None and not prepared.facts.contact_is_a_choice:
+            policies = [policy for policy in policies if not isinstance(policy, Never)]  # nobody can be left alone
+        names = [policy_name(policy) for policy in policies]
+        terminal.say(plan(source.name, names, source.log.quality, prepared.facts, settings))
+        for note in prepared.notes:
+            terminal.say(note)
+        for policy in _try_out(policies, prepared):
+            terminal.say(reads_results(policy))
+        world = source.world if source.world and _truth_is_known(source.world, settings) else None
+        if world is not source.world:
+            terminal.say("True values are not shown: they are known for the world's own cap and decision points only.")
+        with terminal.progress() as progress:
+            truth_users = experiment.small.truth_users if options["small"] else experiment.truth_users
+            result = evaluate_prepared(
+                prepared, source.log.quality, policies, settings, world, truth_users, progress, over
+            )
+            progress("writing the report")
+            write_result(result, directory, command)
     terminal.show(result_table(answers(result)))
     for sentence in [headline_sentence(result), *cautions(result), *policy_sentences(result)]:
         terminal.say(sentence)
@@ -75,14 +90,13 @@ def evaluate_policies(name: str, options: Options, command: str) -> None:
 class Source:
     """A log and where it comes from."""
 
-    log: Log
+    log: Log | LogBlocks
     name: str
     world: World | None
 
 
-def _from_files(files: Files, settings: Settings) -> Source:
-    log = read_log(files.triggers, files.actions, files.users, settings, threads=settings.threads)
-    return Source(log, f"{files.triggers.name} and {files.actions.name}", None)
+def _from_files(files: Files, options: Options, settings: Settings) -> Source:
+    return Source(blocks_from(files, options, settings), f"{files.triggers.name} and {files.actions.name}", None)
 
 
 def _from_world(options: Options, experiment: Evaluation, settings: Settings) -> Source:

@@ -1,5 +1,6 @@
 """From the command line's options to settings and a log."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,6 +11,8 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from engagex_sim.errors import InputError
+from engagex_sim.execution import KINDS, Kind
+from engagex_sim.log import LogBlocks, read_blocks
 from engagex_sim.settings import LogSettings
 from engagex_sim.whole import check_new
 
@@ -69,6 +72,29 @@ def files_from(options: Options) -> Files | None:
     users = options["users"]
     # Older releases of typer leave the options of `context.params` as text.
     return Files(Path(triggers), Path(actions), None if users is None else Path(users))
+
+
+def blocks_from(files: Files, options: Options, settings: LogSettings) -> LogBlocks:
+    """The log in blocks, kept in the cache unless --no-cache says otherwise."""
+    cache = None if options["no_cache"] else cache_directory()
+    return read_blocks(
+        files.triggers, files.actions, files.users, settings, threads=int(options["threads"]), cache=cache
+    )
+
+
+def executor_from(options: Options) -> Kind:
+    """Who does the work. Raises `InputError` for a word that names nobody."""
+    for kind in KINDS:
+        if options["executor"] == kind:
+            if options["scheduler"] is not None and kind != "dask":
+                raise InputError("--scheduler is the address of a Dask cluster: give --executor dask too.")
+            return kind
+    raise InputError(f"--executor is one of {', '.join(KINDS)}, not {options['executor']!r}.")
+
+
+def cache_directory() -> Path:
+    """Where logs that were read are kept."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "engagex-sim"
 
 
 def output_directory(out: Path | str | None, name: str) -> Path:

@@ -134,6 +134,26 @@ Seed = Annotated[int, typer.Option(metavar="N", help="The same seed gives the sa
 Threads = Annotated[
     int, typer.Option(metavar="N", help="Threads to use.", show_default="all cores", rich_help_panel=_RUN)
 ]
+Executor = Annotated[
+    str,
+    typer.Option(
+        metavar="WORD",
+        help="Who goes through the log's blocks: threads, processes, or workers of a Dask cluster (dask).",
+        rich_help_panel=_RUN,
+    ),
+]
+Scheduler = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDRESS",
+        help="Of a running Dask cluster, whose workers see the same files.",
+        show_default="a cluster on this machine",
+        rich_help_panel=_RUN,
+    ),
+]
+NoCache = Annotated[
+    bool, typer.Option("--no-cache", help="Read the files anew, and keep nothing of them.", rich_help_panel=_RUN)
+]
 SmallVariant = Annotated[
     bool, typer.Option("--small", help="Quick: few synthetic users, folds, replicates.", rich_help_panel=_RUN)
 ]

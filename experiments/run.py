@@ -61,6 +61,9 @@ def evaluate(
     out: opt.OutOfRun = None,
     seed: opt.Seed = 0,
     threads: opt.Threads = opt.cores(),  # noqa: B008 — asked once
+    executor: opt.Executor = "threads",
+    scheduler: opt.Scheduler = None,
+    no_cache: opt.NoCache = False,
     small: opt.SmallVariant = False,
     quiet: opt.Quiet = False,
 ) -> None:
@@ -94,6 +97,7 @@ def check(
         typer.Option(metavar="DIR", help="Also write data_quality.json and rejected_rows.csv; must not exist."),
     ] = None,
     threads: opt.Threads = opt.cores(),  # noqa: B008 — asked once
+    no_cache: opt.NoCache = False,
 ) -> None:
     from experiments.check import check_log
 

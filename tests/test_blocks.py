@@ -35,9 +35,12 @@ class Cut:
     whole: Timeline
     count: int
 
+    def __len__(self) -> int:
+        return self.count
+
     @property
-    def sizes(self) -> tuple[int, ...]:
-        return tuple(len(self.timeline(block)) for block in range(self.count))
+    def n_rows(self) -> int:
+        return len(self.whole)
 
     def timeline(self, block: int) -> Timeline:
         return self.whole.drawn(np.array_split(np.arange(self.whole.n_users), self.count)[block])

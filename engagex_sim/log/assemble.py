@@ -1,162 +1,139 @@
-"""From checked tables to the log: what the triggers are, which contact belongs where, who the users are."""
+"""One block of users: which contact belongs where, who the users are, and what that adds to the whole log."""
 
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from engagex_sim.cap import DAY, Cap
-from engagex_sim.columns import BoolArray, IntArray, TextArray
-from engagex_sim.errors import InputError
-from engagex_sim.log.attributes import attributes_of
-from engagex_sim.log.coding import Table, as_numbers, in_order
-from engagex_sim.log.data import Log
-from engagex_sim.log.matching import cap_violations, decision_times, match, one_per_day, share_at_one_instant
-from engagex_sim.log.overlap import check_overlap
-from engagex_sim.log.quality import DataQuality, check_rejected_share
+from engagex_sim.columns import AnyArray, BoolArray, Column, FloatArray, IntArray, KeyArray, TextArray
+from engagex_sim.log.matching import cap_violations, decision_times, first_contacts, match, one_per_day
+from engagex_sim.log.reading import Reading
+from engagex_sim.log.table import Table
 from engagex_sim.settings import LogSettings
 
-CONTACTS_SHARE = 0.95  # of trigger rows with an actions row at the same instant: from here on triggers are contacts
 UNANSWERED = "a contact without an actions row of its own"
-ONE_KIND = ("contact",)  # the label where the log does not tell kinds apart
+
+
+@dataclass(frozen=True)
+class Block:
+    """A block of users as it is stored: a `Log` whose texts are still codes, and whose kinds are codes of texts."""
+
+    user_id: TextArray  # (n_users,)
+    user_key: KeyArray  # (n_users,)
+    user_listed: BoolArray  # (n_users,)
+    attributes: Mapping[str, AnyArray]  # (n_users,) each; 0 or −1 for those who are not listed
+    trigger_user: IntArray  # (m,)
+    trigger_time: IntArray  # (m,)
+    trigger_columns: Mapping[str, AnyArray]  # (m,) each
+    action_user: IntArray  # (k,)
+    action_time: IntArray  # (k,)
+    action_code: IntArray  # (k,) which of the texts that name kinds; −1 where unknown
+    action_reward: FloatArray  # (k,)
+    action_propensity: FloatArray  # (k,)
+    action_trigger: IntArray  # (k,)
+
+
+@dataclass(frozen=True)
+class Account:
+    """What became of a block's good rows of one file."""
+
+    used: int
+    duplicates: int
+    rejected: pd.DataFrame | None
+
+    @classmethod
+    def of(cls, table: Table) -> "Account":
+        return cls(len(table), table.duplicates, table.rejected)
+
+
+@dataclass(frozen=True)
+class Tally:
+    """What a block adds to the facts of the whole log. A time of nothing is far in the future or in the past."""
+
+    accounts: Mapping[str, Account]  # by role
+    matched: int
+    cap_violations: int
+    interests: int
+    n_users: int
+    users_in_log: int
+    users_not_listed: int  # of these
+    first_time: int  # of a used trigger or action
+    last_time: int
+    has_hours: bool  # whether any trigger is not at midnight
+    last_decision: int
+    contact_days: IntArray  # days since 1970 with a contact that belongs to a decision point
+    first_contact: IntArray  # of each user who is not listed, on a grid of days; else empty
+    used_kinds: BoolArray  # which of the texts that name kinds occur
+    missing: Mapping[str, bool]  # of each text column of the triggers, whether any value is
+    used_texts: Mapping[str, BoolArray]  # of each attribute that is text, which of its texts occur
+    known_texts: Mapping[str, int]  # of each attribute that is text, how many users have one
+
+
+NEVER, FOREVER = -(2**62), 2**62  # the last and the first time of nothing
 
 
 def assemble(
-    user_id: TextArray,
-    triggers: Table,
-    actions: Table,
-    users: Table | None,
-    settings: LogSettings,
-    notes: list[str],
-) -> Log:
-    """Match, resolve `auto` and settle the population; `user_id` is what the tables' users are positions in.
-
-    Raises `InputError` where too many rows or contacts are of no use, or too little is left to learn from.
-    """
-    actions = actions.without_contradictions("contradicts another actions row at the same guid and date")
-    if users is not None:
-        users = users.without_contradictions("contradicts another row of the same guid")
-    window = settings.match_window_hours * 3600
-    check_overlap(user_id, triggers, actions, window)
-    triggers_are, said = _triggers_are(triggers, actions, settings)
-    decision_points = settings.decision_points
-    if decision_points == "auto":
-        decision_points = "day" if triggers_are == "contacts" else "trigger"
-    matched = match(triggers.user, triggers.time, actions.user, actions.time, window)
-    if triggers_are == "contacts":
+    user_id: TextArray, triggers: Table, actions: Table, users: Table | None, reading: Reading, settings: LogSettings
+) -> tuple[Block, Tally]:
+    """Match a block's contacts and settle its population; `user_id` (n,) is what the tables' users are positions in."""
+    n = len(user_id)
+    matched = match(triggers.user, triggers.time, actions.user, actions.time, settings.match_window_hours * 3600)
+    if reading.triggers_are == "contacts":
         triggers, matched = _with_known_results(triggers, matched)
-    if decision_points == "day":
+    if reading.by_day:
         matched = one_per_day(triggers.user, triggers.time, matched)
-    for table in (triggers, actions, *([] if users is None else [users])):
-        unanswered = bool((table.rejected["reason"] == UNANSWERED).any())
-        advice = " (if they are visits: --triggers-are opportunities)" if unanswered else ""
-        check_rejected_share(table.name, table.read, table.rejected, settings.allow_rejected, advice)
-    _check_enough(triggers, actions, matched, settings)
-    kinds, action_kind = _kinds(triggers_are, triggers, actions, matched)
-    in_log = _occurs(user_id, triggers, actions)
-    in_users = _occurs(user_id, *([] if users is None else [users]))
-    population = np.flatnonzero(in_log | in_users)
-    position = np.cumsum(in_log | in_users) - 1
-    on_a_grid = triggers_are == "contacts" and decision_points == "day"
-    said += _about_the_population(in_log, in_users, users, on_a_grid)
-    if triggers_are == "opportunities":
-        said += _about_the_times(triggers)
-    attributes, left_out = attributes_of(users, population)
-    decided = decision_times(triggers.time, decision_points == "day")
-    contact_time = np.where(matched >= 0, decided[matched], actions.time)
-    contact_is_a_choice = not (triggers_are == "contacts" and decision_points == "trigger")
-    times = np.concatenate([triggers.time, actions.time])
+    made = matched >= 0
+    decided = decision_times(triggers.time, reading.by_day)
+    contact_time = actions.time.copy()
+    contact_time[made] = decided[matched[made]]
+    in_log, listed = _occurs(n, triggers, actions), _occurs(n, *([] if users is None else [users]))
+    population = in_log | listed
+    position = np.cumsum(population) - 1
+    action_code, used_kinds = _kinds(reading, triggers, actions, matched)
     guids = user_id[population]
-    rejected = [table.rejected for table in (triggers, actions, users) if table is not None and len(table.rejected)]
-    return Log(
+    block = Block(
         user_id=guids,
         user_key=pd.util.hash_array(guids, categorize=False),
-        user_listed=in_users[population],
-        attributes=attributes,
+        user_listed=listed[population],
+        attributes={} if users is None else _attributes(users, position, len(guids)),
         trigger_user=position[triggers.user],
         trigger_time=triggers.time,
-        trigger_code=triggers.columns["trigger"].values,
-        trigger_columns={name: as_numbers(column) for name, column in triggers.columns.items()},
+        trigger_columns={name: column.values for name, column in triggers.columns.items()},
         action_user=position[actions.user],
         action_time=actions.time,
-        action_kind=action_kind,
+        action_code=action_code,
         action_reward=actions.reward,
         action_propensity=actions.propensity,
         action_trigger=matched,
-        kinds=kinds,
-        triggers_are=triggers_are,
-        decision_points=decision_points,
-        log_start=int(times.min()) // DAY * DAY,
-        log_end=(int(times.max()) // DAY + 1) * DAY,
-        quality=DataQuality(
-            triggers=triggers.quality,
-            actions=actions.quality,
-            users=None if users is None else users.quality,
-            rejected=pd.concat(rejected, ignore_index=True) if rejected else triggers.rejected,
-            matched=int((matched >= 0).sum()),
-            orphans=int((matched < 0).sum()),
-            cap_violations=(
-                cap_violations(actions.user, contact_time, Cap(settings.cap_days)) if contact_is_a_choice else 0
-            ),
-            users_in_log=int(in_log.sum()),
-            users_not_listed=0 if users is None else int((in_log & ~in_users).sum()),
+    )
+    tables = {"triggers": triggers, "actions": actions} | ({} if users is None else {"users": users})
+    times = np.concatenate([triggers.time, actions.time])
+    texts = {} if users is None else {name: column for name, column in users.columns.items() if column.is_text}
+    no_times = np.zeros(0, dtype=np.int64)
+    tally = Tally(
+        accounts={role: Account.of(table) for role, table in tables.items()},
+        matched=int(made.sum()),
+        cap_violations=(
+            cap_violations(actions.user, contact_time, Cap(settings.cap_days)) if reading.contact_is_a_choice else 0
         ),
-        notes=(*said, *left_out, *notes),
+        interests=int(actions.reward.sum()),
+        n_users=len(guids),
+        users_in_log=int(in_log.sum()),
+        users_not_listed=0 if users is None else int((in_log & ~listed).sum()),
+        first_time=int(times.min(initial=FOREVER)),
+        last_time=int(times.max(initial=NEVER)),
+        has_hours=bool((triggers.time % DAY).any()),
+        last_decision=int(decided.max(initial=NEVER)),
+        contact_days=np.unique(contact_time[made] // DAY),
+        first_contact=first_contacts(actions.user, contact_time, n)[in_log & ~listed] if reading.is_grid else no_times,
+        used_kinds=used_kinds,
+        missing={name: bool((c.values < 0).any()) for name, c in triggers.columns.items() if c.is_text},
+        used_texts={name: _used(column) for name, column in texts.items()},
+        known_texts={name: int((column.values >= 0).sum()) for name, column in texts.items()},
     )
-
-
-def _occurs(user_id: TextArray, *tables: Table) -> BoolArray:
-    """(len(user_id),) which users have a row in any of the tables."""
-    occurs = np.zeros(len(user_id), dtype=np.bool_)
-    for table in tables:
-        occurs[table.user] = True
-    return occurs
-
-
-def _about_the_population(in_log: BoolArray, in_users: BoolArray, users: Table | None, on_a_grid: bool) -> list[str]:
-    """Sentences on who is counted."""
-    said = []
-    not_listed = int((in_log & ~in_users).sum())
-    if users is not None and not_listed:
-        said.append(
-            f"{not_listed:,} of {in_log.sum():,} users of the log are not in {users.name}; they are kept, without"
-            " attributes."
-        )
-    if on_a_grid and not_listed:
-        whose = "A user" if users is None else f"A user who is not in {users.name}"
-        said.append(f"{whose} is known only from the first contact on: the answer is about users once contacted.")
-    return said
-
-
-def _about_the_times(triggers: Table) -> list[str]:
-    """A sentence where the file of visits has days but no times of day."""
-    if (triggers.time % DAY).any():
-        return []
-    copies = (
-        f" ({triggers.duplicates:,} rows that repeat another one exactly count once)" if triggers.duplicates else ""
-    )
-    return [
-        f"All times of {triggers.name} are midnight: the visits of a user on one day are one decision point{copies},"
-        " and the feature hour says nothing."
-    ]
-
-
-def _triggers_are(
-    triggers: Table, actions: Table, settings: LogSettings
-) -> tuple[Literal["opportunities", "contacts"], list[str]]:
-    """What a trigger is, and the sentence that says why where it was not told."""
-    if settings.triggers_are != "auto":
-        return settings.triggers_are, []
-    share = share_at_one_instant(triggers.user, triggers.time, actions.user, actions.time)
-    seen = f"{100 * share:.1f} % of the trigger rows have an actions row at the same guid and date"
-    if share >= CONTACTS_SHARE:
-        return "contacts", [
-            f"The triggers are taken as contacts, because {seen} (if they are visits: --triggers-are opportunities)."
-        ]
-    return "opportunities", [
-        f"The triggers are taken as opportunities to contact, because only {seen} (if they are contacts:"
-        " --triggers-are contacts)."
-    ]
+    return block, tally
 
 
 def _with_known_results(triggers: Table, matched: IntArray) -> tuple[Table, IntArray]:
@@ -169,37 +146,40 @@ def _with_known_results(triggers: Table, matched: IntArray) -> tuple[Table, IntA
         ~with_result | ~with_kind,
         np.where(with_result, "type is missing", UNANSWERED),
     )
-    return kept, np.where(matched >= 0, position[matched], -1)
+    return kept, np.append(position, -1)[matched]
 
 
-def _check_enough(triggers: Table, actions: Table, matched: IntArray, settings: LogSettings) -> None:
-    """Raise `InputError` where nothing can be learned from what is left."""
-    orphans = int((matched < 0).sum())
-    hours = settings.match_window_hours
-    if orphans > settings.allow_orphans * len(actions):
-        raise InputError(
-            f"{orphans:,} of {len(actions):,} rows of {actions.name} ({100 * orphans / len(actions):.1f} %) belong to"
-            f" no decision point in {triggers.name} (no trigger of the same guid at or up to {hours:g} hours before,"
-            f" or it has a contact already), more than the {100 * settings.allow_orphans:.1f} % allowed; check the"
-            " clocks of the two files, or raise --match-window-hours."
-        )
-    if len(triggers) == 0 or len(actions) == 0:
-        empty = triggers if len(triggers) == 0 else actions
-        raise InputError(f"{empty.name} has no row that can be used.")
-    if not actions.reward.any():
-        raise InputError(f"No row of {actions.name} has result 1; without a single interested user there is no answer.")
-    if triggers.user[0] == triggers.user[-1] == actions.user[0] == actions.user[-1]:
-        raise InputError("The log has only one user; users are what the answer averages over.")
-
-
-def _kinds(
-    triggers_are: Literal["opportunities", "contacts"], triggers: Table, actions: Table, matched: IntArray
-) -> tuple[tuple[str, ...], IntArray]:
-    """Labels of kinds 1..K and the kind (k,) of each contact; 0 for an orphan whose kind is not known."""
-    if triggers_are == "contacts":
-        kinds, codes = in_order(triggers.columns["type"])
-        return kinds, np.where(matched >= 0, codes[matched].astype(np.int64) + 1, 0)
+def _kinds(reading: Reading, triggers: Table, actions: Table, matched: IntArray) -> tuple[IntArray, BoolArray]:
+    """Which text names the kind (k,) of each contact, −1 where none is known, and which of these texts occur."""
+    if reading.triggers_are == "contacts":
+        kind = triggers.columns["type"]
+        return np.append(kind.values, -1)[matched].astype(np.int64), _used(kind)
     if "action" in actions.columns:
-        kinds, codes = in_order(actions.columns["action"])
-        return kinds, codes.astype(np.int64) + 1
-    return ONE_KIND, np.ones(len(actions), dtype=np.int64)
+        kind = actions.columns["action"]
+        return kind.values.astype(np.int64), _used(kind)
+    return np.zeros(len(actions), dtype=np.int64), np.ones(1, dtype=np.bool_)
+
+
+def _attributes(users: Table, position: IntArray, n_users: int) -> dict[str, AnyArray]:
+    attributes = {}
+    for name, column in users.columns.items():
+        values = np.full(n_users, -1 if column.is_text else 0, dtype=column.values.dtype)
+        values[position[users.user]] = column.values
+        attributes[name] = values
+    return attributes
+
+
+def _occurs(n: int, *tables: Table) -> BoolArray:
+    """(n,) which users have a row in any of the tables."""
+    occurs = np.zeros(n, dtype=np.bool_)
+    for table in tables:
+        occurs[table.user] = True
+    return occurs
+
+
+def _used(column: Column) -> BoolArray:
+    """Which of a text column's categories occur."""
+    assert column.categories is not None
+    used = np.zeros(len(column.categories) + 1, dtype=np.bool_)
+    used[column.values] = True
+    return used[:-1]

@@ -1,100 +1,91 @@
-"""From judged rows to sorted arrays of numbers; text becomes codes into its sorted distinct values."""
+"""From judged rows to sorted tables of numbers in blocks of whole users; text becomes codes.
 
-import re
+A code is a position among the sorted distinct values of the whole file, so all blocks share their meaning.
+"""
+
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any, Self
+from dataclasses import dataclass
+from typing import Any
 
 import duckdb
 import numpy as np
-import pandas as pd
 
-from engagex_sim.columns import AnyArray, BoolArray, CodeArray, Column, FloatArray, IntArray, TextArray
-from engagex_sim.log.quality import FileQuality
+from engagex_sim.cap import DAY
+from engagex_sim.columns import Column, IntArray, TextArray
 from engagex_sim.log.rows import Rows
 from engagex_sim.log.sql import one_row
-
-NUMBER = re.compile(r"[+-]?([0-9]+[.]?[0-9]*|[.][0-9]+)([eE][+-]?[0-9]+)?")
-WHOLE = re.compile(r"[+-]?[0-9]{1,18}")
+from engagex_sim.log.table import Table
 
 
 @dataclass(frozen=True)
-class Table:
-    """The rows of one file that are used so far, sorted by (user, time, line), and the account of the others."""
+class Coded:
+    """The good rows of all files, as tables of the connection sorted by (user, time, line), exact copies included."""
 
-    name: str
-    read: int
-    duplicates: int
-    rejected: pd.DataFrame
-    line: IntArray
-    user: IntArray
-    time: IntArray  # all 0 for users
-    reward: FloatArray  # NaN but for actions
-    propensity: FloatArray  # NaN but for actions
-    columns: Mapping[str, Column]  # text, even where all of it is numbers, for trigger, type and action
+    connection: duckdb.DuckDBPyConnection
+    rows: Mapping[str, Rows]
+    categories: Mapping[str, Mapping[str, TextArray]]  # by role and text column
+    bounds: IntArray  # (n_blocks + 1,) block i has the users bounds[i] to bounds[i + 1] − 1 in the order of guids
 
     def __len__(self) -> int:
-        return len(self.line)
+        return len(self.bounds) - 1
 
-    @property
-    def quality(self) -> FileQuality:
-        return FileQuality(self.read, len(self), self.duplicates, len(self.rejected))
+    def user_id(self, block: int) -> TextArray:
+        """The guids of a block's users, sorted."""
+        query = f"SELECT guid FROM known_users WHERE {self._within('code', block)} ORDER BY code"
+        return np.asarray(self.connection.cursor().execute(query).fetchnumpy()["guid"], dtype=object)
 
-    def reject(self, rows: BoolArray, reason: str | AnyArray) -> Self:
-        """Without the rows where `rows` (n,) holds, which are rejected for `reason` (one, or (n,))."""
-        if not rows.any():
-            return self
-        reasons = np.broadcast_to(np.asarray(reason, dtype=object), len(self))[rows]
-        more = pd.DataFrame({"file": self.name, "line": self.line[rows], "reason": reasons})
-        rejected = pd.concat([self.rejected, more], ignore_index=True) if len(self.rejected) else more
-        rejected = rejected.sort_values("line", kind="stable", ignore_index=True)
-        return replace(self._keep(~rows), rejected=rejected)
+    def table(self, role: str, block: int) -> Table:
+        """A block's rows of one file, without exact copies."""
+        query = f"SELECT * FROM sorted_{role} WHERE {self._within('user', block)}"
+        arrays = self.connection.cursor().execute(query).fetchnumpy()
+        plain: dict[str, Any] = {name: np.ma.getdata(values) for name, values in arrays.items()}
+        n = len(plain["line"])
+        undefined = np.broadcast_to(np.nan, n)
+        return Table(
+            name=self.rows[role].name,
+            line=plain["line"],
+            user=plain["user"] - self.bounds[block],
+            time=plain.get("time", np.zeros(n, dtype=np.int64)),
+            reward=plain.get("reward", undefined),
+            propensity=plain.get("propensity", undefined),
+            columns={
+                name: Column(plain[f"x{i}"], self.categories[role].get(name))
+                for i, name in enumerate(self.rows[role].text_columns)
+            },
+        ).without_copies()
 
-    def without_copies(self) -> Self:
-        """Without rows that equal an earlier one in everything but the line."""
-        tied = self._tied()
-        rows = np.flatnonzero(tied)
-        if len(rows) == 0:
-            return self
-        values = {"user": self.user, "time": self.time, "reward": self.reward, "propensity": self.propensity}
-        values |= {f"column {name}": column.values for name, column in self.columns.items()}
-        copies = pd.DataFrame({name: value[rows] for name, value in values.items()}).duplicated().to_numpy()
-        kept = np.ones(len(self), dtype=np.bool_)
-        kept[rows[copies]] = False
-        return replace(self._keep(kept), duplicates=self.duplicates + int(copies.sum()))
-
-    def without_contradictions(self, reason: str) -> Self:
-        """Without any row that shares user and time with another one; call it on rows without copies."""
-        return self.reject(self._tied(), reason)
-
-    def _tied(self) -> BoolArray:
-        """(n,) rows that share user and time with a neighbour."""
-        same = (self.user[1:] == self.user[:-1]) & (self.time[1:] == self.time[:-1])
-        tied: BoolArray = np.append(same, False) | np.append(False, same)
-        return tied
-
-    def _keep(self, kept: BoolArray) -> Self:
-        return replace(
-            self,
-            line=self.line[kept],
-            user=self.user[kept],
-            time=self.time[kept],
-            reward=self.reward[kept],
-            propensity=self.propensity[kept],
-            columns={name: column.take(kept) for name, column in self.columns.items()},
-        )
+    def _within(self, field: str, block: int) -> str:
+        return f"{field} BETWEEN {self.bounds[block]} AND {self.bounds[block + 1] - 1}"
 
 
-def code_users(connection: duckdb.DuckDBPyConnection, roles: list[str]) -> TextArray:
-    """The distinct guids of all good rows, sorted, as the type `known_user` of the connection."""
-    every = " UNION ".join(f"SELECT DISTINCT guid AS value FROM {role} WHERE reason IS NULL" for role in roles)
-    return _dictionary(connection, "known_user", every)
+def code(
+    connection: duckdb.DuckDBPyConnection, rows: Mapping[str, Rows], may_be_grid: bool, rows_per_block: int
+) -> Coded:
+    """Sort and code the good rows of all judged files, whose own tables are dropped.
+
+    A block is cut once it has `rows_per_block` rows; where the decision points may be a grid of days, each user counts
+    for as many rows more as it has days.
+    """
+    every = " UNION ALL ".join(f"SELECT guid FROM {role} WHERE reason IS NULL" for role in rows)
+    connection.execute(
+        "CREATE TABLE known_users AS SELECT guid, row_number() OVER (ORDER BY guid) - 1 AS code, rows"
+        f" FROM (SELECT guid, count(*) AS rows FROM ({every}) GROUP BY guid) ORDER BY code"
+    )
+    found = connection.execute("SELECT rows FROM known_users ORDER BY code").fetchnumpy()
+    size = np.array(found["rows"], dtype=np.int64)
+    if may_be_grid:
+        (days,) = one_row(connection, f"SELECT count(DISTINCT time // {DAY}) FROM actions WHERE reason IS NULL")
+        size += days
+    block = (np.cumsum(size) - size) // rows_per_block
+    bounds = np.append(np.flatnonzero(np.diff(block, prepend=-1)), len(size))
+    categories = {role: _sorted_table(connection, judged) for role, judged in rows.items()}
+    return Coded(connection, rows, categories, bounds)
 
 
-def code_table(connection: duckdb.DuckDBPyConnection, rows: Rows) -> Table:
-    """The good rows of a judged file as sorted arrays, exact copies removed; the table is dropped."""
+def _sorted_table(connection: duckdb.DuckDBPyConnection, rows: Rows) -> dict[str, TextArray]:
+    """Make the sorted table of a file; returns the categories of its text columns."""
     role = rows.role
-    selected = {"line": "line", "user": "enum_code(guid::known_user)::BIGINT"}
+    selected = {"line": "line", "user": "code"}
     if role != "users":
         selected["time"] = "time"
     if role == "actions":
@@ -111,47 +102,14 @@ def code_table(connection: duckdb.DuckDBPyConnection, rows: Rows) -> Table:
             selected[f"x{i}"] = f"x{i}::BIGINT"
         else:
             selected[f"x{i}"] = f"coalesce(x{i}::DOUBLE, 'nan'::DOUBLE)"
-    query = f"SELECT {', '.join(f'{sql} AS {name}' for name, sql in selected.items())} FROM {role} WHERE reason IS NULL"
+    fields = ", ".join(f"{sql} AS {name}" for name, sql in selected.items())
     order = "user, time, line" if role != "users" else "user, line"
-    arrays = connection.execute(f"SELECT * FROM ({query}) ORDER BY {order}").fetchnumpy()
+    connection.execute(
+        f"CREATE TABLE sorted_{role} AS SELECT * FROM"
+        f" (SELECT {fields} FROM {role} JOIN known_users USING (guid) WHERE reason IS NULL) ORDER BY {order}"
+    )
     connection.execute(f"DROP TABLE {role}")
-    plain: dict[str, Any] = {name: np.ma.getdata(values) for name, values in arrays.items()}
-    n = len(plain["line"])
-    undefined = np.broadcast_to(np.nan, n)
-    return Table(
-        name=rows.name,
-        read=rows.read,
-        duplicates=0,
-        rejected=rows.rejected,
-        line=plain["line"],
-        user=plain["user"],
-        time=plain.get("time", np.zeros(n, dtype=np.int64)),
-        reward=plain.get("reward", undefined),
-        propensity=plain.get("propensity", undefined),
-        columns={name: Column(plain[f"x{i}"], categories.get(name)) for i, name in enumerate(rows.text_columns)},
-    ).without_copies()
-
-
-def as_numbers(column: Column) -> Column:
-    """A text column as numbers where every one of its categories is a number; else the column itself."""
-    categories = column.categories
-    if categories is None or not all(NUMBER.fullmatch(category) for category in categories):
-        return column
-    whole = all(WHOLE.fullmatch(category) for category in categories) and not bool((column.values < 0).any())
-    if whole and len(categories):
-        return Column(np.array([int(category) for category in categories], dtype=np.int64)[column.values])
-    padded = np.array([*(float(category) for category in categories), np.nan])
-    return Column(padded[column.values])
-
-
-def in_order(column: Column) -> tuple[tuple[str, ...], CodeArray]:
-    """The categories that occur in a text column, ascending (as numbers where all are), and the codes into them."""
-    categories = column.categories
-    assert categories is not None
-    used = [str(categories[code]) for code in np.unique(column.values[column.values >= 0])]
-    if all(NUMBER.fullmatch(label) for label in used):
-        used.sort(key=lambda label: (float(label), label))
-    return tuple(used), column.codes_for(used)
+    return categories
 
 
 def _dictionary(connection: duckdb.DuckDBPyConnection, name: str, values: str) -> TextArray:

@@ -9,12 +9,82 @@ from engagex_sim.log.quality import DataQuality
 
 
 @dataclass(frozen=True)
-class Log:
-    """What was read, after validation. Times are seconds since 1970 in the log's own clock.
+class LogFacts:
+    """What holds for the whole log, in however many blocks of users it comes.
+
+    Times are seconds since 1970 in the log's own clock, days are days since 1970.
+    """
+
+    n_users: int
+    kinds: tuple[str, ...]  # labels of kinds 1..K
+    triggers_are: Literal["opportunities", "contacts"]
+    decision_points: Literal["trigger", "day"]
+    log_start: int  # midnight of the first day
+    log_end: int  # midnight after the last day
+    quality: DataQuality
+    notes: tuple[str, ...]  # plain sentences a reader must know
+    trigger_columns: tuple[str, ...]  # names
+    attributes: tuple[str, ...]  # names
+    all_listed: bool  # whether users.csv names every user
+    contact_days: IntArray  # (d,) the days with a contact that belongs to a decision point, ascending
+    first_entry: int  # from when on the first user can be decided about
+    last_decision: int  # time of the last decision point
+    grid_points: int  # decision points where they are a grid of days, else 0
+    giveaways: tuple[str, ...]  # trigger columns that say which kind was chosen, where only the kind is a choice
+
+    @property
+    def is_grid(self) -> bool:
+        """Whether the decision points are every day with contacts × every user."""
+        return self.triggers_are == "contacts" and self.decision_points == "day"
+
+    @property
+    def contact_is_a_choice(self) -> bool:
+        """False where the decision points are the logged contacts: then only their kind is."""
+        return self.is_grid or self.triggers_are == "opportunities"
+
+
+class WithFacts:
+    """Access to what holds for the whole log; `LogFacts` says what each is."""
+
+    facts: LogFacts
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        return self.facts.kinds
+
+    @property
+    def triggers_are(self) -> Literal["opportunities", "contacts"]:
+        return self.facts.triggers_are
+
+    @property
+    def decision_points(self) -> Literal["trigger", "day"]:
+        return self.facts.decision_points
+
+    @property
+    def log_start(self) -> int:
+        return self.facts.log_start
+
+    @property
+    def log_end(self) -> int:
+        return self.facts.log_end
+
+    @property
+    def quality(self) -> DataQuality:
+        return self.facts.quality
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return self.facts.notes
+
+
+@dataclass(frozen=True)
+class Log(WithFacts):
+    """What was read, after validation: all users of the log, or a block of them. Times as in `LogFacts`.
 
     Triggers and actions are sorted by (user, time), rows at one instant in file order; users by guid.
     """
 
+    facts: LogFacts
     user_id: TextArray  # (n_users,) the guid
     user_key: KeyArray  # (n_users,) hash of the guid
     user_listed: BoolArray  # (n_users,) True where users.csv names the user
@@ -29,16 +99,10 @@ class Log:
     action_reward: FloatArray  # (k,) 1 = interested, 0 = not
     action_propensity: FloatArray  # (k,) NaN where not logged
     action_trigger: IntArray  # (k,) row of the trigger whose decision point this contact belongs to; -1 for an orphan
-    kinds: tuple[str, ...]  # labels of kinds 1..K
-    triggers_are: Literal["opportunities", "contacts"]
-    decision_points: Literal["trigger", "day"]
-    log_start: int  # midnight of the first day
-    log_end: int  # midnight after the last day
-    quality: DataQuality
-    notes: tuple[str, ...]  # plain sentences a reader must know
 
     @property
     def n_users(self) -> int:
+        """Users of this block; `facts.n_users` counts all."""
         return len(self.user_id)
 
     @property

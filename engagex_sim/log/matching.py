@@ -11,10 +11,11 @@ def instants(user: IntArray, time: IntArray) -> BoolArray:
     return np.append(True, (user[1:] != user[:-1]) | (time[1:] != time[:-1]))[: len(user)]
 
 
-def share_at_one_instant(trigger_user: IntArray, trigger_time: IntArray, user: IntArray, time: IntArray) -> float:
-    """Share of trigger rows that have an actions row at the same user and time."""
+def rows_at_one_instant(trigger_user: IntArray, trigger_time: IntArray, user: IntArray, time: IntArray) -> int:
+    """How many trigger rows have an actions row at the same user and time; all sorted by (user, time)."""
     keys, found = _keys(trigger_user, trigger_time, user, time)
-    return float(np.isin(keys, found).mean())
+    found = np.unique(found)
+    return int((np.searchsorted(keys, found, side="right") - np.searchsorted(keys, found, side="left")).sum())
 
 
 def match(trigger_user: IntArray, trigger_time: IntArray, user: IntArray, time: IntArray, window: float) -> IntArray:
@@ -55,6 +56,13 @@ def cap_violations(user: IntArray, time: IntArray, cap: Cap) -> int:
     user, time = user[order], time[order]
     forbidden = ~cap.allows(time[1:], time[:-1])
     return int((forbidden & (user[1:] == user[:-1])).sum())
+
+
+def first_contacts(user: IntArray, time: IntArray, n_users: int) -> IntArray:
+    """The time of each user's first contact, shape (n_users,); the largest number where there is none."""
+    first = np.full(n_users, np.iinfo(np.int64).max)
+    np.minimum.at(first, user, time)
+    return first
 
 
 def _first_takes(row: IntArray) -> IntArray:

@@ -1,19 +1,27 @@
 """Reading a log: from files to sorted columns, with every row accounted for."""
 
+import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 
 import duckdb
+import pandas as pd
 
 from engagex_sim.errors import InputError
-from engagex_sim.log.assemble import assemble
-from engagex_sim.log.coding import code_table, code_users
+from engagex_sim.log.blocks import LogBlocks
+from engagex_sim.log.build import build
+from engagex_sim.log.cache import cached
 from engagex_sim.log.data import Log
-from engagex_sim.log.quality import check_rejected_share
-from engagex_sim.log.rows import Rows, check_clashes, judge
-from engagex_sim.log.source import TableSource, open_source
+from engagex_sim.log.source import TableSource
 from engagex_sim.settings import LogSettings
+
+FORMAT = 1  # of what is stored; a change of it, or of how rows are read, makes a new number
+ROWS_PER_BLOCK = 1_000_000
+MEMORY = 2 << 30  # bytes that the database may hold while reading
+
+_NO_ROOM = (OSError, duckdb.IOException, duckdb.OutOfMemoryException)
 
 
 def read_log(
@@ -24,48 +32,72 @@ def read_log(
     *,
     threads: int = 1,
 ) -> Log:
-    """Read, check, sort and match a log.
+    """Read, check, sort and match a log, all of it in memory.
 
     Each source is a path (CSV, gzipped CSV, Parquet) or a data frame. Every input row is used, an exact duplicate or
     rejected; `log.quality` has the account. The result does not depend on `threads`.
 
     Raises `InputError`, one sentence, for anything that cannot be read as a log.
     """
+    with read_blocks(triggers, actions, users, settings, threads=threads) as blocks:
+        return blocks.whole()
+
+
+def read_blocks(
+    triggers: TableSource,
+    actions: TableSource,
+    users: TableSource | None = None,
+    settings: LogSettings | None = None,
+    *,
+    threads: int = 1,
+    memory: int = MEMORY,
+    cache: Path | None = None,
+    rows_per_block: int = ROWS_PER_BLOCK,
+) -> LogBlocks:
+    """Read a log likewise, in blocks of whole users of about `rows_per_block` rows, which stay on disk.
+
+    `memory` bounds what the database holds; a few blocks come on top of it. With `cache`, a folder, files that were
+    read before under the same settings are not read again; data frames are always read, into a temporary folder.
+    """
     settings = LogSettings() if settings is None else settings
     sources = {"triggers": triggers, "actions": actions} | ({} if users is None else {"users": users})
-    with _connection(threads) as connection:
-        rows = _judge_all(connection, sources, settings)
-        user_id = code_users(connection, list(rows))
-        tables = {role: code_table(connection, judged) for role, judged in rows.items()}
-    notes = [f"Columns of {r.name} that nothing reads: {', '.join(r.ignored)}." for r in rows.values() if r.ignored]
-    return assemble(user_id, tables["triggers"], tables["actions"], tables.get("users"), settings, notes)
+    write = partial(
+        build, sources=sources, settings=settings, threads=threads, memory=memory, rows_per_block=rows_per_block
+    )
+    files = {role: Path(source) for role, source in sources.items() if not isinstance(source, pd.DataFrame)}
+    if cache is None or len(files) < len(sources) or not all(path.is_file() for path in files.values()):
+        return _temporary(write)
+    reading = [
+        FORMAT,
+        rows_per_block,
+        settings.model_dump(include=set(LogSettings.model_fields) - {"burn_in_days", "start"}),
+    ]
+    try:
+        return cached(cache, files, reading, write)
+    except _NO_ROOM as error:
+        return _temporary(
+            write, f"The folder {cache} cannot keep the log ({_reason(error)}); it is read anew each time."
+        )
 
 
-@contextmanager
-def _connection(threads: int) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A database in a folder of its own, so that a log larger than memory can be read, and gone afterwards."""
-    with tempfile.TemporaryDirectory(prefix="engagex-", ignore_cleanup_errors=True) as folder:
-        connection = duckdb.connect(config={"threads": threads, "temp_directory": folder})
-        try:
-            connection.execute("SET enable_progress_bar = false")
-            yield connection
-        finally:
-            connection.close()
+def _temporary(write: Callable[[Path], None], *remarks: str) -> LogBlocks:
+    """The log in a folder that goes with the object."""
+    folder = None
+    try:
+        folder = Path(tempfile.mkdtemp(prefix="engagex-"))
+        write(folder)
+        return LogBlocks(folder, remarks, temporary=True)
+    except BaseException as error:
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+        if isinstance(error, _NO_ROOM):
+            raise InputError(
+                f"There is not enough room or memory to read the log ({_reason(error)}); temporary files are in"
+                f" {tempfile.gettempdir()}, and TMPDIR names another place for them."
+            ) from error
+        raise
 
 
-def _judge_all(
-    connection: duckdb.DuckDBPyConnection, sources: Mapping[str, TableSource], settings: LogSettings
-) -> dict[str, Rows]:
-    """Judge the rows of every file; raises `InputError` where a file has too many bad ones."""
-    opened = {role: open_source(connection, role, source) for role, source in sources.items()}
-    for ours, theirs in settings.columns.items():
-        if not any(theirs in source.columns for source in opened.values()):
-            there = "; ".join(f"{source.name}: {', '.join(source.columns)}" for source in opened.values())
-            raise InputError(f"--columns {ours}={theirs}: no file has a column {theirs!r}. There are: {there}.")
-    rows = {role: judge(connection, role, source, settings.columns) for role, source in opened.items()}
-    check_clashes(rows["triggers"], rows.get("users"))
-    for judged in rows.values():
-        check_rejected_share(judged.name, judged.read, judged.rejected, settings.allow_rejected)
-        if judged.read == len(judged.rejected):
-            raise InputError(f"{judged.name} has no row that can be used.")
-    return rows
+def _reason(error: Exception) -> str:
+    """What went wrong, on one line."""
+    return (error.strerror if isinstance(error, OSError) else None) or str(error).splitlines()[0]

@@ -58,10 +58,11 @@ def _csv(connection: duckdb.DuckDBPyConnection, role: str, path: Path) -> Source
     lines = (
         # One physical line per row, blank ones included, so that the row number is the line number. The line breaks
         # may be mixed (a workbook saved as CSV has \n inside quotes and \r\n elsewhere): non-strict mode allows it.
+        # Numbering makes the query one-threaded anyway, and duckdb's parallel reader gives up on files above 2 GB.
         "SELECT row_number() OVER () AS line, text"
         f" FROM read_csv({literal(escape(str(path)))}, auto_detect = false, header = false, strict_mode = false,"
         " columns = {'text': 'VARCHAR'}, delim = '\x1f', quote = '', escape = '', new_line = '\\r\\n',"
-        f" compression = '{'gzip' if text.gzipped else 'none'}')"
+        f" compression = '{'gzip' if text.gzipped else 'none'}', parallel = false)"
     )
     rows = f"SELECT line, text FROM ({lines}) WHERE line > {text.header_lines} AND text IS NOT NULL AND text <> ''"
     try:
