@@ -1,8 +1,9 @@
 """The whole evaluation: a log and policies in, a result out."""
 
-from collections.abc import Callable, Collection, Sequence
+import itertools
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -16,7 +17,7 @@ from engagex_sim.days import Days
 from engagex_sim.dependence import Carried, carried
 from engagex_sim.errors import InputError
 from engagex_sim.estimate import METRICS, NAMES, Estimates, estimate
-from engagex_sim.execution import OverBlocks, in_turn
+from engagex_sim.execution import OverBlocks, in_turn, workers
 from engagex_sim.exploration import plan_of_nothing
 from engagex_sim.exploration_plan import explore
 from engagex_sim.flags import flags, overlap_table
@@ -37,6 +38,7 @@ from engagex_sim.splitting import Splitting, held_out
 from engagex_sim.tables import curve_table, interval_table, summary_table
 from engagex_sim.worlds import Truth, World, true_value
 
+T = TypeVar("T")
 Progress = Callable[[str, int, int], None]  # what is being done, steps done, steps in all
 ROWS_AT_ONCE = 1_000_000  # times the states of the contact history that are carried
 TRIAL_ROWS = 1_000
@@ -96,19 +98,22 @@ def evaluate_prepared(
     """
     names = _distinct_names(policies)
     fits = _splitting(prepared, settings).count
-    steps = fits + 2 + settings.refit_boot + (world is not None)
-    crossfitted = cross_fit(prepared, policies, settings, lambda done: progress("cross-fitting", done, steps), over)
+    total = fits + len(prepared.blocks) + 2 + settings.refit_boot + (world is not None)
+    done = itertools.count()
+
+    def step(what: str) -> None:
+        progress(what, next(done), total)
+
+    crossfitted = cross_fit(prepared, policies, settings, step, over)
     observed, days = crossfitted.observed, prepared.days.last_days
-    progress("bootstrap", fits, steps)
+    step("estimates")
     estimates = estimate_all(prepared, observed, settings)
-    refits = refitted(
-        prepared, policies, settings, lambda done: progress("fitting everything again", fits + 1 + done, steps)
-    )
+    refits = refitted(prepared, policies, settings, step, over)
     truths = None
     if world is not None:
-        progress("true values", steps - 2, steps)
+        step("true values")
         truths = policy_truths(world, policies, crossfitted, settings, truth_users)
-    progress("diagnostics", steps - 1, steps)
+    step("diagnostics")
     summary = summary_table(names, estimates, prepared.facts.n_users, truths, prepared.refusal)
     causes = hidden_cause(observed, estimates.weights, names)
     overlaps = [own["cap"] for own in estimates.overlap]
@@ -119,7 +124,7 @@ def evaluate_prepared(
     ]
     found = flags(prepared, crossfitted.fitted, splitting, crossfitted.carried)
     exploration = _exploration(prepared, crossfitted, names, summary)
-    progress("done", steps, steps)
+    progress("done", total, total)
     return Result(
         summary=summary,
         curves=curve_table(names, estimates, days, prepared.facts.n_users, truths),
@@ -205,10 +210,13 @@ def cross_fit(
     prepared: Prepared,
     policies: Sequence[Policy],
     settings: Settings,
-    progress: Callable[[int], None] = lambda _: None,
+    step: Callable[[str], None] = lambda _: None,
     over: OverBlocks = in_turn,
 ) -> CrossFitted:
-    """Fit on the other folds' users, observe each fold's users in blocks."""
+    """Fit on the other folds' users, observe each fold's users in blocks; `step` is told what comes next.
+
+    Folds are fitted side by side in threads, because all of them learn from the same rows; blocks as `over` says.
+    """
     evaluation, whole, cap_modelled = prepared.evaluation, prepared.whole, prepared.cap_modelled
     splitting = _splitting(prepared, settings)
     splits = splitting.judged(evaluation.user_key)
@@ -220,35 +228,39 @@ def cross_fit(
         evaluation = evaluation.users(~held_out)
         taught = whole.users(~held_out[prepared.sampled])
     carry = carried(evaluation, taught, cap_modelled, settings)
-    fitted = []
-    for f, judged in enumerate(splits):
-        progress(f)
-        fitted.append(
-            fit(
-                prepared.timeline.users(~judged),
-                prepared.sampled[~judged],
-                policies,
-                settings,
-                seed=settings.seed + f,
-                cap_modelled=cap_modelled,
-                carry=carry,
-                represented=prepared.represented,
-            )
+    at_once = min(settings.threads, splitting.count)
+    own = settings.model_copy(update={"threads": max(settings.threads // at_once, 1)})
+
+    def fit_fold(fold: int) -> Fitted:
+        judged = splits[fold]
+        return fit(
+            prepared.timeline.users(~judged),
+            prepared.sampled[~judged],
+            policies,
+            own,
+            seed=settings.seed + fold,
+            cap_modelled=cap_modelled,
+            carry=carry,
+            represented=prepared.represented,
         )
+
+    with workers("threads", at_once) as side_by_side:
+        fitted = list(_counting(side_by_side(fit_fold, splitting.count), splitting.count, "learning", step))
     trial = whole.rows(np.arange(len(whole)) < TRIAL_ROWS)
-    states = [[states_carried(policy, trial, carry.weights) for policy in models.policies] for models in fitted]
+    carried_by = [[states_carried(policy, trial, carry.weights) for policy in models.policies] for models in fitted]
     observation = _Observation(
         prepared.blocks,
         splitting,
         tuple(fitted),
-        tuple(ROWS_AT_ONCE // max(carry.logging.size, *own, 1) for own in states),
+        tuple(ROWS_AT_ONCE // max(carry.logging.size, *states, 1) for states in carried_by),
         prepared.days,
         Margins.of(evaluation.contacts()),
         cap_modelled,
         carry,
         Resampling.of(prepared.facts.n_users, settings.seed, settings.n_boot),
     )
-    observed, sizes = zip(*over(observation, len(prepared.blocks)), strict=True)
+    n_blocks = len(prepared.blocks)
+    observed, sizes = zip(*_counting(over(observation, n_blocks), n_blocks, "evaluating", step), strict=True)
     judged_users = np.sum(sizes, axis=0)
     return CrossFitted(
         Observed.join([block for block in observed if block is not None]),
@@ -259,12 +271,24 @@ def cross_fit(
     )
 
 
+def _counting(answers: Iterable[T], count: int, what: str, step: Callable[[str], None]) -> Iterator[T]:
+    """The answers, with word of each that is waited for."""
+    waiting = iter(answers)
+    for number in range(1, count + 1):
+        step(f"{what}, {number} of {count}")
+        yield next(waiting)
+
+
 def _splitting(prepared: Prepared, settings: Settings) -> Splitting:
     return Splitting(settings.seed, settings.folds) if prepared.holdout is None else prepared.holdout
 
 
 def refitted(
-    prepared: Prepared, policies: Sequence[Policy], settings: Settings, progress: Callable[[int], None] = lambda _: None
+    prepared: Prepared,
+    policies: Sequence[Policy],
+    settings: Settings,
+    step: Callable[[str], None] = lambda _: None,
+    over: OverBlocks = in_turn,
 ) -> FloatArray:
     """Replicates (refit_boot, p + 1) of `interests_per_user` under the headline estimator, the current strategy last.
 
@@ -273,7 +297,7 @@ def refitted(
     """
     replicates, own = [], settings.model_copy(update={"n_boot": 0})
     for r in range(settings.refit_boot):
-        progress(r)
+        step(f"learning again, {r + 1} of {settings.refit_boot}")
         users = drawn_users(prepared.evaluation.user_key, settings.seed + 1, r)
         drawn = replace(
             prepared,
@@ -282,7 +306,7 @@ def refitted(
             evaluation=prepared.evaluation.drawn(users),
             sampled=prepared.sampled[users],
         )
-        estimates = estimate_all(drawn, cross_fit(drawn, policies, own).observed, own, (HEADLINE,))
+        estimates = estimate_all(drawn, cross_fit(drawn, policies, own, over=over).observed, own, (HEADLINE,))
         headline = estimates.value[:, NAMES.index(HEADLINE), METRICS.index(PRIMARY)]
         replicates.append([*headline, estimates.current[METRICS.index(PRIMARY)]])
     return np.array(replicates, dtype=np.float64).reshape(-1, len(policies) + 1)
