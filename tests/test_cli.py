@@ -204,7 +204,7 @@ def test_the_small_embedded_world_shows_the_truth_and_progress(run):
     code, out, err = run("baseline_vs_xgb", "--small", "--policies", "first_chance", "--grid", "light", "--out", "o")
     assert code == 0
     assert "synthetic world visits" in out and "truth" in out
-    assert "learning, 2 of 2 (1 of 5)" in err
+    assert "learning, 2 of 2 (1 of 6)" in err
     assert pd.read_csv("o/summary.csv")["truth"].notna().any()
 
 

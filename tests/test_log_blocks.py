@@ -55,7 +55,8 @@ def frames(seed: int) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     for table in (triggers, actions):
         table.loc[rng.random(len(table)) < 0.05, "date"] = "never"
         table.loc[rng.random(len(table)) < 0.05, "guid"] = ""
-    triggers.loc[rng.random(len(triggers)) < 0.05, "type"] = ""
+    for name in ("trigger", "type"):
+        triggers.loc[rng.random(len(triggers)) < 0.05, name] = ""
     return triggers, actions, users
 
 
@@ -122,6 +123,7 @@ def test_any_blocks_give_the_same_log_and_the_same_decisions(
     whole = outcome(lambda: read_log(*sources))
     assert_equal(outcome(blockwise), whole)
     if isinstance(whole, Log):
+        assert whole.quality.rejected.groupby("file")["line"].is_monotonic_increasing.all()
         assert_equal(decided[0], outcome(lambda: decisions_of(whole, own)))
 
 
