@@ -86,6 +86,7 @@ def fit(
         grid=settings.grid,
         seed=seed,
         threads=settings.threads,
+        device=settings.device,
     )
     choices = evaluation.rows(evaluation.free) if cap_modelled else evaluation
     logging = PropensityModel.fit(
@@ -96,6 +97,7 @@ def fit(
         represented=represented,
         threads=settings.threads,
         light=settings.grid == "light",
+        device=settings.device,
     )
     training = Training(
         timeline=evaluation if sampled.all() else evaluation.users(sampled),

@@ -21,9 +21,10 @@ from engagex_sim.execution import OverBlocks, in_turn, workers
 from engagex_sim.exploration import plan_of_nothing
 from engagex_sim.exploration_plan import explore
 from engagex_sim.flags import flags, overlap_table
-from engagex_sim.log import DataQuality, TableSource, read_log
+from engagex_sim.log import DataQuality, TableSource, read_blocks
 from engagex_sim.margins import Margins
 from engagex_sim.model_tables import feature_importance, model_metrics, train_metrics
+from engagex_sim.models.device import on_usable_device
 from engagex_sim.models.metrics import reliability_table
 from engagex_sim.observe import observe
 from engagex_sim.observed import Observed
@@ -202,8 +203,15 @@ def evaluate(
                 f"{policy!r} is no policy: give objects with a method action_probabilities, such as"
                 " policies.REGISTRY['uniform']()."
             )
-    log = read_log(triggers, actions, users, own, threads=own.threads)
-    return evaluate_prepared(prepare(log, own, holdout=held_out(own)), log.quality, policies, own)
+    own, said = on_usable_device(own)
+    with (
+        read_blocks(triggers, actions, users, own, threads=own.threads) as log,
+        workers("threads", own.threads) as over,
+    ):
+        prepared = prepare(log, own, holdout=held_out(own), over=over)
+        if said is not None:
+            prepared = replace(prepared, notes=(*prepared.notes, said))
+        return evaluate_prepared(prepared, log.quality, policies, own, over=over)
 
 
 def cross_fit(

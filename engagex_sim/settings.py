@@ -8,6 +8,7 @@ TriggersAre = Literal["auto", "opportunities", "contacts"]
 DecisionPoints = Literal["auto", "trigger", "day"]
 Start = Literal["logged", "free"]
 Imbalance = Literal["none", "scale_pos_weight", "smote", "both"]
+Device = Literal["cpu", "cuda"]
 Grid = Literal["light", "small", "full"]  # light: one fixed setting, no search
 
 
@@ -58,6 +59,7 @@ class Settings(LogSettings):
         return number
 
     seed: int = Field(default=0, ge=0, lt=2**63)
+    device: Device = "cpu"  # where models are trained
     threads: int = Field(default=1, ge=1, le=1024)
 
 

@@ -10,6 +10,7 @@ from engagex_sim.errors import InputError
 from engagex_sim.evaluation import evaluate_prepared
 from engagex_sim.execution import workers
 from engagex_sim.log import Log, LogBlocks, read_log
+from engagex_sim.models.device import on_usable_device
 from engagex_sim.policy import Policy, policy_name
 from engagex_sim.policy_states import policy_by_state
 from engagex_sim.preparation import Prepared, prepare
@@ -52,6 +53,9 @@ def evaluate_policies(name: str, options: Options, command: str) -> None:
     files, kind = files_from(options), executor_from(options)
     terminal = Terminal(options["quiet"])
     terminal.warn_of_compilation()
+    settings, said = on_usable_device(settings)
+    if said is not None:
+        terminal.say(said)
     with workers(kind, settings.threads, options["scheduler"]) as over, ExitStack() as stack:
         with terminal.progress() as progress:
             progress("reading the log")

@@ -151,6 +151,7 @@ Scheduler = Annotated[
         rich_help_panel=_RUN,
     ),
 ]
+Device = Annotated[str, typer.Option(metavar="cpu|cuda", help="Where XGBoost trains its models.", rich_help_panel=_RUN)]
 NoCache = Annotated[
     bool, typer.Option("--no-cache", help="Read the files anew, and keep nothing of them.", rich_help_panel=_RUN)
 ]

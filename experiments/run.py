@@ -61,6 +61,7 @@ def evaluate(
     out: opt.OutOfRun = None,
     seed: opt.Seed = 0,
     threads: opt.Threads = opt.cores(),  # noqa: B008 — asked once
+    device: opt.Device = "cpu",
     executor: opt.Executor = "threads",
     scheduler: opt.Scheduler = None,
     no_cache: opt.NoCache = False,

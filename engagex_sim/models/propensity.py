@@ -14,6 +14,7 @@ from engagex_sim.models.calibrate import sigmoid
 from engagex_sim.models.encoding import FeatureEncoder, MatrixArray
 from engagex_sim.models.state_effects import StateEffects
 from engagex_sim.policy import Context
+from engagex_sim.settings import Device
 from engagex_sim.states import NO_STATE, States
 
 # Further rows without a contact cost time and add hardly any precision.
@@ -60,6 +61,7 @@ class PropensityModel:
         represented: float = 1.0,
         threads: int = 1,
         light: bool = False,
+        device: Device = "cpu",
     ) -> Self:
         """Learn from decision points where the users were free; `action` (n,) is what was logged, 0..K.
 
@@ -89,10 +91,10 @@ class PropensityModel:
                 effects = StateEffects.fit(states, state, np.full(len(rows), prior), outcome)
             data = _matrix(matrix, encoder, outcome, prior + effects.effect[state])
             settings, rounds = _LIGHT if light else _FULL
-            contact = xgb.train({**settings, "objective": "binary:logistic"}, data, rounds)
+            contact = xgb.train({**settings, "objective": "binary:logistic", "device": device}, data, rounds)
             if states.size > 1:  # … then given the trees
                 effects = StateEffects.fit(states, state, _margin(contact, matrix) + prior, outcome)
-            contact.set_param({"nthread": threads})
+            contact.set_param({"nthread": threads, "device": "cpu"})
             contact_prior = prior + math.log(max(size, 1) / max(len(others), 1)) + math.log(represented)
 
         kind = None
@@ -102,9 +104,9 @@ class PropensityModel:
             priors = np.tile(kind_prior, (len(contacts), 1))
             data = _matrix(matrix[made], encoder, (action[contacts] - 1).astype(np.float64), priors)
             settings, rounds = _KIND
-            objective = {"objective": "multi:softprob", "num_class": n_kinds}
+            objective = {"objective": "multi:softprob", "num_class": n_kinds, "device": device}
             kind = xgb.train({**settings, **objective}, data, min(rounds, max(MAX_KIND_TREES // n_kinds, 1)))
-            kind.set_param({"nthread": threads})
+            kind.set_param({"nthread": threads, "device": "cpu"})
         return cls(encoder, contact, contact_prior, kind, kind_prior, effects)
 
     def action_probabilities(self, context: Context) -> FloatArray:

@@ -16,7 +16,7 @@ from engagex_sim.models.calibrate import Calibration, constant, fit_calibration
 from engagex_sim.models.encoding import FeatureEncoder
 from engagex_sim.models.search import search
 from engagex_sim.policy import Context
-from engagex_sim.settings import Grid, Imbalance
+from engagex_sim.settings import Device, Grid, Imbalance
 
 KIND = "kind"  # the feature's name in tables, where there are several kinds
 
@@ -51,6 +51,7 @@ class RewardModel:
         grid: Grid = "small",
         seed: int = 0,
         threads: int = 1,
+        device: Device = "cpu",
     ) -> Self:
         """Learn from logged contacts: one row each, all arrays (n,), `action` in 1..K, `time` in seconds.
 
@@ -67,7 +68,18 @@ class RewardModel:
             matrix[:, -1] = action - 1
             types.append("c")
         label = reward.astype(np.int64)
-        found = search(matrix, types, label, user_key, time, imbalance=imbalance, grid=grid, seed=seed, threads=threads)
+        found = search(
+            matrix,
+            types,
+            label,
+            user_key,
+            time,
+            imbalance=imbalance,
+            grid=grid,
+            seed=seed,
+            threads=threads,
+            device=device,
+        )
         if found is None:
             mean = (float(reward.sum()) + 0.5) / (len(reward) + 1.0)
             return cls(encoder, kinds, None, constant(mean), mean, {})
@@ -76,7 +88,7 @@ class RewardModel:
             fitted = constant(float(reward.mean()))
         threshold = best_f1_threshold(reward, fitted.probabilities(found.held_out_margin))
         calibration = Calibration(fitted.intercept - fitted.slope * found.shift, fitted.slope)
-        found.booster.set_param({"nthread": threads})
+        found.booster.set_param({"nthread": threads, "device": "cpu"})
         return cls(encoder, kinds, found.booster, calibration, threshold, found.best_params)
 
     def predict(self, context: Context) -> FloatArray:

@@ -19,7 +19,7 @@ from engagex_sim.models.calibrate import log_odds, sigmoid
 from engagex_sim.models.encoding import FeatureEncoder, MatrixArray
 from engagex_sim.models.resample import oversample
 from engagex_sim.policy import Context
-from engagex_sim.settings import Grid, Imbalance
+from engagex_sim.settings import Device, Grid, Imbalance
 
 FOLDS = 3
 MIN_OF_A_CLASS = 5  # rows of each class that every fold must have to learn from
@@ -58,13 +58,14 @@ def search(
     grid: Grid,
     seed: int,
     threads: int,
+    device: Device = "cpu",
 ) -> Search | None:
     """Grid search over n rows; None without features, or where a fold lacks `MIN_OF_A_CLASS` rows of a class."""
     folds = _learnable_folds(matrix, label, user_key, seed)
     if folds is None:
         return None
     shift = 0.0 if imbalance == "none" else math.log((label == 0).sum() / label.sum())
-    model = _pipeline(feature_types, label, imbalance, seed)
+    model = _pipeline(feature_types, label, imbalance, seed).set_params(model__device=device)
     candidates = _candidates(grid)
     with parallel_config(backend="threading", n_jobs=threads):
         if math.prod(map(len, candidates.values())) > 1:
