@@ -10,7 +10,9 @@ from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPool
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, contextmanager
 from multiprocessing import get_context
-from typing import Literal, Protocol, TypeVar
+from typing import Generic, Literal, Protocol, TypeVar
+
+import cloudpickle
 
 from engagex_sim.errors import InputError
 
@@ -34,20 +36,23 @@ def in_turn(function: Callable[[int], T], count: int) -> Iterable[T]:
 
 
 class Concurrently:
-    """Several blocks at a time, by an executor of `concurrent.futures` that `start` makes.
+    """Several blocks at a time, by an executor of `concurrent.futures` that `start` makes, here or `elsewhere`.
 
-    No more than a few answers wait to be taken. Where the executor runs in other processes, function and answers must
-    be picklable. Lost worker processes are replaced, and only the blocks that they held are computed again.
+    No more than a few answers wait to be taken. Lost worker processes are replaced, and only the blocks that they held
+    are computed again.
     """
 
-    def __init__(self, start: Callable[[], Executor], workers: int) -> None:
+    def __init__(self, start: Callable[[], Executor], workers: int, elsewhere: bool) -> None:
         self._start = start
+        self._elsewhere = elsewhere
         self._workers = workers
         self._executor = start()
         self._losses = 0
 
     def __call__(self, function: Callable[[int], T], count: int) -> Iterator[T]:
         """Raises `InputError` where workers are lost again and again."""
+        if self._elsewhere:
+            function = _Sent(function)
         pending: deque[Future[T]] = deque()
         done = 0
         while done < count:
@@ -75,6 +80,17 @@ class Concurrently:
         self._executor = self._start()
 
 
+class _Sent(Generic[T]):
+    """A function for other processes, with the code of policies that no other process could import."""
+
+    def __init__(self, function: Callable[[int], T]) -> None:
+        self._payload: bytes = cloudpickle.dumps(function)
+
+    def __call__(self, block: int) -> T:
+        answer: T = cloudpickle.loads(self._payload)(block)
+        return answer
+
+
 @contextmanager
 def workers(kind: Kind, count: int, scheduler: str | None = None) -> Iterator[OverBlocks]:
     """`count` workers of a kind; a Dask cluster is the one at address `scheduler`, or begun on this machine.
@@ -87,7 +103,7 @@ def workers(kind: Kind, count: int, scheduler: str | None = None) -> Iterator[Ov
     elif count == 1 and kind == "threads":
         yield in_turn
     else:
-        over = Concurrently(lambda: _pool(kind, count), count)
+        over = Concurrently(lambda: _pool(kind, count), count, elsewhere=kind == "processes")
         try:
             yield over
         finally:
@@ -120,6 +136,6 @@ def _dask(count: int, scheduler: str | None) -> Iterator[OverBlocks]:
                 raise InputError(f"No Dask scheduler answers at {scheduler}: {error}.") from error
             count = max(sum(client.nthreads().values()), 1)
         try:
-            yield Concurrently(lambda: client.get_executor(retries=LOSSES), count)
+            yield Concurrently(lambda: client.get_executor(retries=LOSSES), count, elsewhere=True)
         except KilledWorker as error:
             raise InputError(_LOST) from error

@@ -12,6 +12,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import cloudpickle
+
 from engagex_sim.errors import InputError
 from engagex_sim.policy import Policy, policy_name
 from engagex_sim.result import CURRENT
@@ -68,6 +70,7 @@ def _module_from_file(spec: str, path: Path) -> ModuleType:
     sys.modules[name] = module  # dataclasses and copies of the policy look their module up there
     loader = found.loader
     guarded(f"Policy {spec} cannot be loaded", path, lambda: loader.exec_module(module))
+    cloudpickle.register_pickle_by_value(module)  # worker processes could not import it
     return module
 
 

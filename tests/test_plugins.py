@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from engagex_sim.errors import InputError
+from engagex_sim.execution import workers
 from engagex_sim.policy import checked_probabilities, policy_name
 from engagex_sim.testing import ExampleLog, check_policy
 from experiments.plugins import load_policies, load_policy
@@ -237,3 +238,22 @@ def test_a_guarded_answer_is_the_plug_ins_answer(plug_in):
     context = ExampleLog(n_kinds=3).timeline.context()
     answer = load_policy(f"{plug_in}:Careful").action_probabilities(context)
     assert np.array_equal(answer, np.eye(4)[np.zeros(len(context), dtype=int)])
+
+
+class Asked:
+    """What a policy answers to an example of a log, wherever it is asked."""
+
+    def __init__(self, policy):
+        self.policy = policy
+
+    def __call__(self, block):
+        return checked_probabilities(self.policy, ExampleLog().timeline.context()) + block
+
+
+@pytest.mark.parametrize("kind", ["processes", "dask"])
+def test_a_policy_from_a_file_answers_in_other_processes(plug_in, kind):
+    policy = load_policy(f"{plug_in}:Careful")
+    with workers(kind, 2) as over:
+        answers = list(over(Asked(policy), 3))
+    for block, answer in enumerate(answers):
+        np.testing.assert_array_equal(answer, Asked(policy)(block))
