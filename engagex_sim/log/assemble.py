@@ -9,6 +9,7 @@ import pandas as pd
 from engagex_sim.cap import DAY, Cap
 from engagex_sim.columns import AnyArray, BoolArray, Column, FloatArray, IntArray, KeyArray, TextArray
 from engagex_sim.log.matching import cap_violations, decision_times, first_contacts, match, one_per_day
+from engagex_sim.log.quality import Rejected
 from engagex_sim.log.reading import Reading
 from engagex_sim.log.table import Table
 from engagex_sim.settings import LogSettings
@@ -41,7 +42,7 @@ class Account:
 
     used: int
     duplicates: int
-    rejected: pd.DataFrame | None
+    rejected: tuple[Rejected, ...]
 
     @classmethod
     def of(cls, table: Table) -> "Account":
@@ -142,10 +143,7 @@ def _with_known_results(triggers: Table, matched: IntArray) -> tuple[Table, IntA
     with_result[matched[matched >= 0]] = True
     with_kind = triggers.columns["type"].values >= 0
     position = np.where(with_result & with_kind, np.cumsum(with_result & with_kind) - 1, -1)
-    kept = triggers.reject(
-        ~with_result | ~with_kind,
-        np.where(with_result, "type is missing", UNANSWERED),
-    )
+    kept = triggers.reject(~with_result, UNANSWERED).reject(~with_kind[with_result], "type is missing")
     return kept, np.append(position, -1)[matched]
 
 

@@ -47,8 +47,7 @@ def build(
     """
     with _connection(folder, threads, memory) as connection:
         rows = _judge_all(connection, sources, settings)
-        good = {role: judged.read - len(judged.rejected) for role, judged in rows.items()}
-        grid = may_be_grid(good["triggers"], good["actions"], settings)
+        grid = may_be_grid(rows["triggers"].good, rows["actions"].good, settings)
         coded = code(connection, rows, grid, rows_per_block)
         overlap = Overlap.over(_each(lambda block: _overlap(coded, block), len(coded), threads))
         overlap.check(settings.match_window_hours * 3600)
@@ -99,7 +98,7 @@ def _judge_all(
     check_clashes(rows["triggers"], rows.get("users"))
     for judged in rows.values():
         check_rejected_share(judged.name, judged.read, judged.rejected, settings.allow_rejected)
-        if judged.read == len(judged.rejected):
+        if judged.good == 0:
             raise InputError(f"{judged.name} has no row that can be used.")
     return rows
 

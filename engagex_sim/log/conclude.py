@@ -1,6 +1,7 @@
 """From the tallies of all blocks to what holds for the whole log."""
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,7 @@ from engagex_sim.log.attributes import identities
 from engagex_sim.log.data import LogFacts
 from engagex_sim.log.layout import Layout, Translation
 from engagex_sim.log.numbers import as_numbers, in_order
-from engagex_sim.log.quality import DataQuality, FileQuality, check_rejected_share
+from engagex_sim.log.quality import DataQuality, FileQuality, Rejected, check_rejected_share, rejected_rows
 from engagex_sim.log.reading import Reading
 from engagex_sim.log.rows import Rows
 from engagex_sim.settings import LogSettings
@@ -32,17 +33,20 @@ def conclude(
 
     Raises `InputError` where too many rows or contacts are of no use, or too little is left to learn from.
     """
-    rejected = {role: _rejected(role, judged, tallies) for role, judged in rows.items()}
+    rejected = {
+        role: [*judged.rejected, *chain.from_iterable(tally.accounts[role].rejected for tally in tallies)]
+        for role, judged in rows.items()
+    }
     for role, judged in rows.items():
-        unanswered = bool((rejected[role]["reason"] == UNANSWERED).any())
+        unanswered = any(group.reason == UNANSWERED for group in rejected[role])
         advice = " (if they are visits: --triggers-are opportunities)" if unanswered else ""
         check_rejected_share(judged.name, judged.read, rejected[role], settings.allow_rejected, advice)
-    files = {role: _file_quality(role, rows[role], len(rejected[role]), tallies) for role in rows}
+    files = {role: _file_quality(role, rows[role], rejected[role], tallies) for role in rows}
     quality = DataQuality(
         triggers=files["triggers"],
         actions=files["actions"],
         users=files.get("users"),
-        rejected=_together(list(rejected.values())),
+        rejected=pd.concat([rejected_rows(rows[role].name, rejected[role]) for role in rows], ignore_index=True),
         matched=sum(tally.matched for tally in tallies),
         orphans=files["actions"].used - sum(tally.matched for tally in tallies),
         cap_violations=sum(tally.cap_violations for tally in tallies),
@@ -96,23 +100,10 @@ def conclude(
     return facts, layout
 
 
-def _rejected(role: str, rows: Rows, tallies: Sequence[Tally]) -> pd.DataFrame:
-    """All rejected rows of a file, by line."""
-    later = [tally.accounts[role].rejected for tally in tallies]
-    together = _together([rows.rejected, *(frame for frame in later if frame is not None)])
-    return together.sort_values("line", kind="stable", ignore_index=True)
-
-
-def _together(frames: list[pd.DataFrame]) -> pd.DataFrame:
-    """The rows of all frames; those without any are left out, so that they say nothing on the types of columns."""
-    filled = [frame for frame in frames if len(frame)]
-    return pd.concat(filled, ignore_index=True) if filled else frames[0]
-
-
-def _file_quality(role: str, rows: Rows, n_rejected: int, tallies: Sequence[Tally]) -> FileQuality:
+def _file_quality(role: str, rows: Rows, rejected: Sequence[Rejected], tallies: Sequence[Tally]) -> FileQuality:
     accounts = [tally.accounts[role] for tally in tallies]
     used, duplicates = sum(account.used for account in accounts), sum(account.duplicates for account in accounts)
-    return FileQuality(rows.read, used, duplicates, n_rejected)
+    return FileQuality(rows.read, used, duplicates, sum(len(group.line) for group in rejected))
 
 
 def _check_enough(quality: DataQuality, interests: int, triggers: str, actions: str, settings: LogSettings) -> None:

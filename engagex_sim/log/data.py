@@ -8,8 +8,25 @@ from engagex_sim.columns import BoolArray, CodeArray, Column, FloatArray, IntArr
 from engagex_sim.log.quality import DataQuality
 
 
+class ReadAs:
+    """What the triggers and the decision points of a log are, and what follows from it."""
+
+    triggers_are: Literal["opportunities", "contacts"]
+    decision_points: Literal["trigger", "day"]
+
+    @property
+    def is_grid(self) -> bool:
+        """Whether the decision points are every day with contacts × every user."""
+        return self.triggers_are == "contacts" and self.decision_points == "day"
+
+    @property
+    def contact_is_a_choice(self) -> bool:
+        """False where the decision points are the logged contacts: then only their kind is."""
+        return self.is_grid or self.triggers_are == "opportunities"
+
+
 @dataclass(frozen=True)
-class LogFacts:
+class LogFacts(ReadAs):
     """What holds for the whole log, in however many blocks of users it comes.
 
     Times are seconds since 1970 in the log's own clock, days are days since 1970.
@@ -31,16 +48,6 @@ class LogFacts:
     last_decision: int  # time of the last decision point
     grid_points: int  # decision points where they are a grid of days, else 0
     giveaways: tuple[str, ...]  # trigger columns that say which kind was chosen, where only the kind is a choice
-
-    @property
-    def is_grid(self) -> bool:
-        """Whether the decision points are every day with contacts × every user."""
-        return self.triggers_are == "contacts" and self.decision_points == "day"
-
-    @property
-    def contact_is_a_choice(self) -> bool:
-        """False where the decision points are the logged contacts: then only their kind is."""
-        return self.is_grid or self.triggers_are == "opportunities"
 
 
 class WithFacts:

@@ -1,14 +1,24 @@
 """What became of every input row."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
+from engagex_sim.columns import IntArray
 from engagex_sim.errors import InputError
 
 REJECTED_COLUMNS = ("file", "line", "reason")
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """Rows of one file that are rejected for one reason."""
+
+    reason: str
+    line: IntArray  # (n,), n > 0
 
 
 @dataclass(frozen=True)
@@ -64,16 +74,30 @@ def reasons(rejected: pd.DataFrame) -> pd.DataFrame:
     return grouped.sort_values(["rows", "first_line"], ascending=[False, True], kind="stable", ignore_index=True)
 
 
-def check_rejected_share(name: str, read: int, rejected: pd.DataFrame, allowed: float, advice: str = "") -> None:
-    """Raise `InputError` with the three commonest reasons and `advice` where too large a share of rows is rejected."""
-    if len(rejected) <= allowed * read:
-        return
-    worst = reasons(rejected).head(3)
-    listed = "; ".join(
-        f"{reason} ({rows:,} rows, first in line {line})"
-        for reason, rows, line in zip(worst["reason"], worst["rows"], worst["first_line"], strict=True)
+def rejected_rows(file: str, rejected: Sequence[Rejected]) -> pd.DataFrame:
+    """The rejected rows of a file as a table, by line: file, line, reason."""
+    line = np.concatenate([np.zeros(0, dtype=np.int64), *(group.line for group in rejected)])
+    reason = np.repeat(
+        np.array([group.reason for group in rejected], dtype=object), [len(group.line) for group in rejected]
     )
+    order = np.argsort(line, kind="stable")
+    return pd.DataFrame(dict(zip(REJECTED_COLUMNS, (file, line[order], reason[order]), strict=True)))
+
+
+def check_rejected_share(name: str, read: int, rejected: Sequence[Rejected], allowed: float, advice: str = "") -> None:
+    """Raise `InputError` with the three commonest reasons and `advice` where too large a share of rows is rejected."""
+    n_rejected = sum(len(group.line) for group in rejected)
+    if n_rejected <= allowed * read:
+        return
+    rows: dict[str, int] = {}
+    first: dict[str, int] = {}
+    for group in rejected:
+        rows[group.reason] = rows.get(group.reason, 0) + len(group.line)
+        line = int(group.line.min())
+        first[group.reason] = min(first.get(group.reason, line), line)
+    worst = sorted(rows, key=lambda reason: (-rows[reason], first[reason]))[:3]
+    listed = "; ".join(f"{reason} ({rows[reason]:,} rows, first in line {first[reason]})" for reason in worst)
     raise InputError(
-        f"{name}: {len(rejected):,} of {read:,} rows ({100 * len(rejected) / read:.1f} %) cannot be used, more than the"
+        f"{name}: {n_rejected:,} of {read:,} rows ({100 * n_rejected / read:.1f} %) cannot be used, more than the"
         f" {100 * allowed:.1f} % that --allow-rejected allows: {listed}{advice}."
     )

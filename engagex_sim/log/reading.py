@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from engagex_sim.log.data import ReadAs
 from engagex_sim.log.overlap import Overlap
 from engagex_sim.settings import LogSettings
 
@@ -10,7 +11,7 @@ CONTACTS_SHARE = 0.95  # of trigger rows with an actions row at the same instant
 
 
 @dataclass(frozen=True)
-class Reading:
+class Reading(ReadAs):
     """How the log is read."""
 
     triggers_are: Literal["opportunities", "contacts"]
@@ -20,15 +21,6 @@ class Reading:
     @property
     def by_day(self) -> bool:
         return self.decision_points == "day"
-
-    @property
-    def is_grid(self) -> bool:
-        """Whether the decision points are every day with contacts × every user."""
-        return self.triggers_are == "contacts" and self.by_day
-
-    @property
-    def contact_is_a_choice(self) -> bool:
-        return self.is_grid or self.triggers_are == "opportunities"
 
 
 def reading_of(overlap: Overlap, settings: LogSettings) -> Reading:

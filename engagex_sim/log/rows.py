@@ -1,14 +1,14 @@
 """Every row of a file, judged: used so far, or rejected with a reason; the columns found by our names."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import duckdb
-import pandas as pd
+import numpy as np
 
 from engagex_sim.errors import InputError
 from engagex_sim.log.dates import check_date_type, check_dates, date_reasons, seconds
-from engagex_sim.log.quality import REJECTED_COLUMNS
+from engagex_sim.log.quality import Rejected
 from engagex_sim.log.source import Source
 from engagex_sim.log.sql import one_row
 
@@ -48,7 +48,12 @@ class Rows:
     text_columns: tuple[str, ...]
     ignored: tuple[str, ...]  # columns that nothing reads
     read: int
-    rejected: pd.DataFrame  # file, line, reason
+    rejected: tuple[Rejected, ...]
+
+    @property
+    def good(self) -> int:
+        """How many rows are used so far."""
+        return self.read - sum(len(group.line) for group in self.rejected)
 
 
 def judge(connection: duckdb.DuckDBPyConnection, role: str, source: Source, mapping: Mapping[str, str]) -> Rows:
@@ -76,12 +81,7 @@ def judge(connection: duckdb.DuckDBPyConnection, role: str, source: Source, mapp
     (read,) = one_row(connection, f"SELECT count(*) FROM {role}")
     if dated:
         check_dates(connection, role, source.name, read)
-    rejected = connection.execute(
-        f"SELECT ? AS file, line, reason FROM {role} WHERE reason IS NOT NULL ORDER BY line", [source.name]
-    ).df()
-    if role == "actions":
-        rejected["reason"] = rejected["reason"].replace(NO_RESULT, _wrong_results(connection))
-    return Rows(role, source.name, text, tuple(ignored), read, rejected[list(REJECTED_COLUMNS)])
+    return Rows(role, source.name, text, tuple(ignored), read, tuple(_rejected(connection, role)))
 
 
 def _judgement(role: str, fields: Mapping[str, int], text: tuple[str, ...], dated: bool) -> str:
@@ -112,6 +112,17 @@ def _judgement(role: str, fields: Mapping[str, int], text: tuple[str, ...], date
         f"SELECT line, {reason}, {', '.join(kept)}, {unreadable} AS unreadable"
         f" FROM (SELECT line, fault, {', '.join(found)}"
     )
+
+
+def _rejected(connection: duckdb.DuckDBPyConnection, role: str) -> Iterator[Rejected]:
+    """The rejected rows by reason."""
+    found = connection.execute(
+        f"SELECT DISTINCT reason FROM {role} WHERE reason IS NOT NULL ORDER BY reason"
+    ).fetchall()
+    for (reason,) in found:
+        lines = connection.execute(f"SELECT line FROM {role} WHERE reason = ? ORDER BY line", [reason]).fetchnumpy()
+        shown = _wrong_results(connection) if reason == NO_RESULT else reason
+        yield Rejected(shown, np.array(lines["line"], dtype=np.int64))
 
 
 def _wrong_results(connection: duckdb.DuckDBPyConnection) -> str:

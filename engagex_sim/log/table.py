@@ -7,8 +7,8 @@ from typing import Self
 import numpy as np
 import pandas as pd
 
-from engagex_sim.columns import AnyArray, BoolArray, Column, FloatArray, IntArray
-from engagex_sim.log.quality import REJECTED_COLUMNS
+from engagex_sim.columns import BoolArray, Column, FloatArray, IntArray
+from engagex_sim.log.quality import Rejected
 
 
 @dataclass(frozen=True)
@@ -23,19 +23,16 @@ class Table:
     propensity: FloatArray  # NaN but for actions
     columns: Mapping[str, Column]  # text, even where all of it is numbers, for trigger, type and action
     duplicates: int = 0  # rows left out because they equal another one
-    rejected: pd.DataFrame | None = None  # file, line, reason of rows left out for other reasons; None: there are none
+    rejected: tuple[Rejected, ...] = ()  # rows left out for other reasons
 
     def __len__(self) -> int:
         return len(self.line)
 
-    def reject(self, rows: BoolArray, reason: str | AnyArray) -> Self:
-        """Without the rows where `rows` (n,) holds, which are rejected for `reason` (one, or (n,))."""
+    def reject(self, rows: BoolArray, reason: str) -> Self:
+        """Without the rows where `rows` (n,) holds, which are rejected for `reason`."""
         if not rows.any():
             return self
-        reasons = np.broadcast_to(np.asarray(reason, dtype=object), len(self))[rows]
-        more = pd.DataFrame(dict(zip(REJECTED_COLUMNS, (self.name, self.line[rows], reasons), strict=True)))
-        rejected = more if self.rejected is None else pd.concat([self.rejected, more], ignore_index=True)
-        return replace(self._keep(~rows), rejected=rejected)
+        return replace(self._keep(~rows), rejected=(*self.rejected, Rejected(reason, self.line[rows])))
 
     def without_copies(self) -> Self:
         """Without rows that equal an earlier one in everything but the line."""
