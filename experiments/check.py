@@ -1,10 +1,13 @@
 """`check`: what a log is made of and what it could show, without any training."""
 
+from pathlib import Path
+
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from engagex_sim.errors import InputError
-from engagex_sim.log import DataQuality, Log, read_log
+from engagex_sim.execution import OverBlocks, workers
+from engagex_sim.log import DataQuality, LogBlocks, LogFacts
 from engagex_sim.log.quality import reasons
 from engagex_sim.preparation import prepare
 from engagex_sim.report.formats import counted, some
@@ -12,7 +15,7 @@ from engagex_sim.report.tables import write_account
 from engagex_sim.result import Facts
 from engagex_sim.settings import LogSettings
 from engagex_sim.whole import written_whole
-from experiments.inputs import Options, files_from, output_directory, settings_from
+from experiments.inputs import Options, blocks_from, files_from, output_directory, settings_from
 from experiments.terminal import Terminal
 from experiments.wording import period, power
 
@@ -30,7 +33,11 @@ def check_log(options: Options) -> None:
         raise InputError("check needs a log: give --triggers and --actions.")
     directory = None if options["out"] is None else output_directory(options["out"], "check")
     terminal = Terminal()
-    log = read_log(files.triggers, files.actions, files.users, settings, threads=options["threads"])
+    with blocks_from(files, options, settings) as log, workers("threads", int(options["threads"])) as over:
+        _tell(log, settings, directory, terminal, over)
+
+
+def _tell(log: LogBlocks, settings: LogSettings, directory: Path | None, terminal: Terminal, over: OverBlocks) -> None:
     quality = log.quality
     terminal.show(_files_table(quality))
     if len(quality.rejected):
@@ -40,8 +47,8 @@ def check_log(options: Options) -> None:
             write_account(quality, folder)
         terminal.say(f"Written: {directory / 'data_quality.json'} and {directory / 'rejected_rows.csv'}")
     terminal.say(_contacts(quality, settings))
-    prepared = prepare(log, settings)
-    for note in [*prepared.notes, *_what_there_is(log, prepared.facts)]:
+    prepared = prepare(log, settings, over=over)
+    for note in [*prepared.notes, *_what_there_is(log.facts, prepared.facts)]:
         terminal.say(note)
     terminal.say(f"{period(prepared.facts)}.")
     terminal.say(power(prepared.facts))
@@ -56,10 +63,10 @@ def _contacts(quality: DataQuality, settings: LogSettings) -> str:
     return f"{text}; {broken} the cap, coming within {settings.cap_days:g} days of the same user's contact before."
 
 
-def _what_there_is(log: Log, facts: Facts) -> list[str]:
+def _what_there_is(log: LogFacts, facts: Facts) -> list[str]:
     """What the evaluation can use: kinds of contact, propensities, attributes, and whose first contact is history."""
     told = []
-    if facts.contact_is_a_choice and log.triggers_are == "contacts" and not log.user_listed.all():
+    if facts.contact_is_a_choice and log.triggers_are == "contacts" and not log.all_listed:
         told.append(
             "The first contact of each user who is not in a users file is history only: it tells that there is such a"
             " user, and so counts neither as a decision nor for the current strategy."
@@ -72,7 +79,7 @@ def _what_there_is(log: Log, facts: Facts) -> list[str]:
         else "The probabilities of the contacts (propensities) are not logged; they will be estimated."
     )
     attributes = counted(len(log.attributes), "user attribute")
-    told.append(f"{attributes}: {some(list(log.attributes))}." if log.attributes else "No user attributes.")
+    told.append(f"{attributes}: {some(log.attributes)}." if log.attributes else "No user attributes.")
     return told
 
 
