@@ -7,11 +7,13 @@ import numpy as np
 
 from engagex_sim.block import Block, Recursion, at_logged_states
 from engagex_sim.columns import FloatArray, sums_by
+from engagex_sim.hashing import uniforms
 from engagex_sim.ope.weights import cumulative, ratio
 from engagex_sim.policy import Policy
 from engagex_sim.policy_states import policy_by_state
-from engagex_sim.simulate import simulate
+from engagex_sim.simulate import simulate_with
 
+_ROLLOUT_SEED = 3  # other draws over users use other seeds
 ROLLOUTS = 10  # simulated histories of each user under a policy that reads its own results
 
 
@@ -111,9 +113,11 @@ def _roll_out(policy: Policy, block: Block) -> FloatArray:
     """(u, 2) interests and contacts per user in histories simulated with the reward model's word for the results."""
     t = block.timeline
     total = np.zeros((t.n_users, 2))
-    rng = np.random.default_rng(t.user_key[0])  # the same users give the same histories
-    for _ in range(ROLLOUTS):
-        run = simulate(t, policy, block.fitted.interest, rng)
+    rank = (np.arange(len(t)) - t.user_start[t.user_of_row]).astype(np.uint64)
+    row_key = t.user_key[t.user_of_row] + rank  # a decision's numbers belong to its user, in whatever block
+    for history in range(ROLLOUTS):
+        action_draw, reward_draw = uniforms(row_key, _ROLLOUT_SEED, 2 * history, 2 * history + 2)
+        run = simulate_with(t, policy, block.fitted.interest, action_draw, reward_draw)
         total[:, 0] += sums_by(t.user_of_row, run.reward_probability, t.n_users)
         total[:, 1] += sums_by(t.user_of_row, (run.action > 0).astype(np.float64), t.n_users)
     return total / ROLLOUTS

@@ -12,10 +12,12 @@ import pytest
 
 from engagex_sim import preparation
 from engagex_sim.cap import Cap
+from engagex_sim.columns import FloatArray
 from engagex_sim.errors import InputError
 from engagex_sim.estimate import NAMES
 from engagex_sim.evaluation import CrossFitted, cross_fit, estimate_all
 from engagex_sim.execution import Kind, OverBlocks, in_turn, workers
+from engagex_sim.policy import Context
 from engagex_sim.preparation import Prepared, prepare_blocks
 from engagex_sim.settings import Settings
 from engagex_sim.splitting import Splitting
@@ -26,6 +28,17 @@ from policies import REGISTRY
 
 SETTINGS = Settings(grid="light", folds=2, n_boot=60)
 NAMED = ("first_chance", "random_matched", "xgb_greedy")
+
+
+class Keen:
+    """Contacts those who were interested before, and a few others: it reads the results of its own contacts."""
+
+    name = "keen"
+
+    def action_probabilities(self, context: Context) -> FloatArray:
+        chance = np.where(context["interests_so_far"] > 0, 0.5, 0.1) / len(context.kinds)
+        contacts = chance[:, None] * context.mask[:, 1:]
+        return np.column_stack([1 - contacts.sum(axis=1), contacts])
 
 
 @dataclass(frozen=True)
@@ -55,13 +68,13 @@ def found(
     timeline: Timeline, log_end: int, blocks: int, over: OverBlocks = in_turn, holdout: Splitting | None = None
 ) -> tuple[Prepared, CrossFitted, list[pd.DataFrame]]:
     prepared = prepare_blocks(Cut(timeline, blocks), log_end, holdout=holdout, over=over)
-    crossfitted = cross_fit(prepared, [REGISTRY[name]() for name in NAMED], SETTINGS, over=over)
+    crossfitted = cross_fit(prepared, [*(REGISTRY[name]() for name in NAMED), Keen()], SETTINGS, over=over)
     estimates = estimate_all(prepared, crossfitted.observed, SETTINGS)
-    n_users = prepared.facts.n_users
+    names, n_users = [*NAMED, Keen.name], prepared.facts.n_users
     tables = [
-        summary_table(NAMED, estimates, n_users),
-        interval_table(NAMED, estimates),
-        curve_table(NAMED, estimates, prepared.days.last_days, n_users, None),
+        summary_table(names, estimates, n_users),
+        interval_table(names, estimates),
+        curve_table(names, estimates, prepared.days.last_days, n_users, None),
     ]
     return prepared, crossfitted, tables
 
