@@ -1,7 +1,7 @@
 """Cross-fitting: models and policies learn from some users and are evaluated on the others."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,10 +11,11 @@ from engagex_sim.dependence import Carried
 from engagex_sim.errors import InputError
 from engagex_sim.margins import MAX_LEVELS
 from engagex_sim.models.calibrate import log_odds, sigmoid
+from engagex_sim.models.learned import Learned
 from engagex_sim.models.propensity import PropensityModel
 from engagex_sim.models.reward import RewardModel
 from engagex_sim.models.state_effects import StateEffects
-from engagex_sim.policy import Context, Policy, policy_name
+from engagex_sim.policy import Policy, policy_name
 from engagex_sim.settings import Settings
 from engagex_sim.states import States
 from engagex_sim.timeline import Timeline
@@ -24,27 +25,10 @@ CAP_BROKEN = 0.01  # share of the logged contacts that break the cap, above whic
 
 
 @dataclass(frozen=True)
-class Fitted:
-    """Everything learned from one set of users."""
+class Fitted(Learned):
+    """Everything learned from one set of users: the models, and the policies that learned from them."""
 
-    reward_model: RewardModel
-    reward_effects: StateEffects  # what the carried contact history adds to its log odds
-    score_edges: FloatArray  # where classes of predicted interest begin, about equally many contacts in each
-    logging: PropensityModel  # reads exogenous features and the carried history
     policies: tuple[Policy, ...]
-
-    def interest_by_state(self, context: Context) -> FloatArray:
-        """q̂ (n, S, K) in every state that is carried."""
-        plain = self.reward_model.predict(context)
-        if self.reward_effects.states.size == 1:
-            return plain[:, None, :]
-        return sigmoid(self.reward_effects.log_odds(log_odds(plain)))
-
-    def interest(self, context: Context) -> FloatArray:
-        """q̂ (n, K) in the state that the context's history features tell."""
-        by_state = self.interest_by_state(context)
-        state = self.reward_effects.states.of_features(context)
-        return np.asarray(by_state[np.arange(len(context)), state])
 
 
 def cap_is_kept(timeline: Timeline) -> bool:
@@ -62,13 +46,14 @@ def fit(
     cap_modelled: bool,
     carry: Carried,
     represented: float = 1.0,
+    kept: Callable[[Callable[[], Learned]], Learned] = lambda learn: learn(),
 ) -> Fitted:
     """Fit models and policies on all users of `timeline`, which includes the burn-in.
 
     It holds the contacts of every user, and all decision points of those where `sampled` (n_users,) holds, who make
     `represented` of all decisions without contact. The reward model learns from every contact, the burn-in's included;
-    the logging policy from the evaluation period; the policies from that of the sampled users. Raises `InputError`
-    where there is nothing to learn from.
+    the logging policy from the evaluation period; the policies from that of the sampled users. `kept` is given what
+    learns the models, and may know them already. Raises `InputError` where there is nothing to learn from.
     """
     contacts, evaluation = timeline.contacts(), timeline.evaluation()
     if len(contacts) == 0 or not (evaluation.action > 0).any():
@@ -76,6 +61,29 @@ def fit(
             "Too few contacts to cross-fit: one group of training users was never contacted in the evaluation period;"
             " use fewer --folds (or a smaller --holdout) or a longer log."
         )
+    models = kept(lambda: _learn(contacts, evaluation, settings, seed, cap_modelled, carry, represented))
+    training = Training(
+        timeline=evaluation if sampled.all() else evaluation.users(sampled),
+        reward_model=models.reward_model,
+        logging=models.logging,
+        cap=timeline.cap,
+        value=settings.value,
+        cost=settings.cost,
+        rng=np.random.default_rng(seed),
+    )
+    return Fitted(**vars(models), policies=tuple(_trained(p, training) for p in policies))
+
+
+def _learn(
+    contacts: Timeline,
+    evaluation: Timeline,
+    settings: Settings,
+    seed: int,
+    cap_modelled: bool,
+    carry: Carried,
+    represented: float,
+) -> Learned:
+    """The models, from all contacts and from the evaluation period."""
     reward_model = RewardModel.fit(
         contacts.free_context(),
         contacts.action,
@@ -99,23 +107,8 @@ def fit(
         light=settings.grid == "light",
         device=settings.device,
     )
-    training = Training(
-        timeline=evaluation if sampled.all() else evaluation.users(sampled),
-        reward_model=reward_model,
-        logging=logging,
-        cap=timeline.cap,
-        value=settings.value,
-        cost=settings.cost,
-        rng=np.random.default_rng(seed),
-    )
     effects, score_edges = _effects_and_edges(reward_model, evaluation.contacts(), carry.weights)
-    return Fitted(
-        reward_model,
-        effects,
-        score_edges,
-        logging,
-        tuple(_trained(p, training) for p in policies),
-    )
+    return Learned(reward_model, effects, score_edges, logging)
 
 
 def _effects_and_edges(model: RewardModel, contacts: Timeline, states: States) -> tuple[StateEffects, FloatArray]:

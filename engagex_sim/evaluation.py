@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -10,6 +11,7 @@ import pandas as pd
 from pydantic import ValidationError
 
 from engagex_sim.blocks import Blocks, Redrawn, drawn_users
+from engagex_sim.checkpoint import NOTHING_KEPT, Checkpoint, Judged
 from engagex_sim.columns import FloatArray
 from engagex_sim.confounding import hidden_cause
 from engagex_sim.crossfit import Fitted, fit
@@ -70,7 +72,7 @@ class _Observation:
     carry: Carried
     resampling: Resampling
 
-    def __call__(self, block: int) -> tuple[Observed | None, FloatArray]:
+    def __call__(self, block: int) -> Judged:
         """The block observed, None if it has no judged user, and how many users each fold's models judge."""
         t = self.blocks.timeline(block).evaluation()
         judged = self.splitting.judged(t.user_key)
@@ -91,6 +93,7 @@ def evaluate_prepared(
     truth_users: int = 100_000,
     progress: Progress = lambda *_: None,
     over: OverBlocks = in_turn,
+    checkpoint: Checkpoint = NOTHING_KEPT,
 ) -> Result:
     """Cross-fit, weigh, bootstrap and judge `policies` against the current strategy.
 
@@ -105,11 +108,11 @@ def evaluate_prepared(
     def step(what: str) -> None:
         progress(what, next(done), total)
 
-    crossfitted = cross_fit(prepared, policies, settings, step, over)
+    crossfitted = cross_fit(prepared, policies, settings, step, over, checkpoint)
     observed, days = crossfitted.observed, prepared.days.last_days
     step("estimates")
     estimates = estimate_all(prepared, observed, settings)
-    refits = refitted(prepared, policies, settings, step, over)
+    refits = refitted(prepared, policies, settings, step, over, checkpoint)
     truths = None
     if world is not None:
         step("true values")
@@ -220,10 +223,12 @@ def cross_fit(
     settings: Settings,
     step: Callable[[str], None] = lambda _: None,
     over: OverBlocks = in_turn,
+    checkpoint: Checkpoint = NOTHING_KEPT,
 ) -> CrossFitted:
     """Fit on the other folds' users, observe each fold's users in blocks; `step` is told what comes next.
 
     Folds are fitted side by side in threads, because all of them learn from the same rows; blocks as `over` says.
+    What `checkpoint` has already is not computed again.
     """
     evaluation, whole, cap_modelled = prepared.evaluation, prepared.whole, prepared.cap_modelled
     splitting = _splitting(prepared, settings)
@@ -250,6 +255,7 @@ def cross_fit(
             cap_modelled=cap_modelled,
             carry=carry,
             represented=prepared.represented,
+            kept=partial(checkpoint.models, fold, own.threads),
         )
 
     with workers("threads", at_once) as side_by_side:
@@ -268,7 +274,8 @@ def cross_fit(
         Resampling.of(prepared.facts.n_users, settings.seed, settings.n_boot),
     )
     n_blocks = len(prepared.blocks)
-    observed, sizes = zip(*_counting(over(observation, n_blocks), n_blocks, "evaluating", step), strict=True)
+    blocks = checkpoint.blocks(over, observation, n_blocks)
+    observed, sizes = zip(*_counting(blocks, n_blocks, "evaluating", step), strict=True)
     judged_users = np.sum(sizes, axis=0)
     return CrossFitted(
         Observed.join([block for block in observed if block is not None]),
@@ -297,6 +304,7 @@ def refitted(
     settings: Settings,
     step: Callable[[str], None] = lambda _: None,
     over: OverBlocks = in_turn,
+    checkpoint: Checkpoint = NOTHING_KEPT,
 ) -> FloatArray:
     """Replicates (refit_boot, p + 1) of `interests_per_user` under the headline estimator, the current strategy last.
 
@@ -314,7 +322,8 @@ def refitted(
             evaluation=prepared.evaluation.drawn(users),
             sampled=prepared.sampled[users],
         )
-        estimates = estimate_all(drawn, cross_fit(drawn, policies, own, over=over).observed, own, (HEADLINE,))
+        again = cross_fit(drawn, policies, own, over=over, checkpoint=checkpoint.part(f"refit-{r}"))
+        estimates = estimate_all(drawn, again.observed, own, (HEADLINE,))
         headline = estimates.value[:, NAMES.index(HEADLINE), METRICS.index(PRIMARY)]
         replicates.append([*headline, estimates.current[METRICS.index(PRIMARY)]])
     return np.array(replicates, dtype=np.float64).reshape(-1, len(policies) + 1)

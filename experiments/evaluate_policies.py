@@ -32,6 +32,7 @@ from experiments.inputs import (
 )
 from experiments.plugins import load_policies
 from experiments.registry import EVALUATIONS, Evaluation
+from experiments.resuming import check_resume, checkpoint_of
 from experiments.terminal import Terminal, result_table
 from experiments.wording import cautions, next_step, plan, reads_results
 from policies import Never
@@ -51,6 +52,7 @@ def evaluate_policies(name: str, options: Options, command: str) -> None:
     directory = output_directory(options["out"], name)
     policies = load_policies(_specs(name, options, experiment))
     files, kind = files_from(options), executor_from(options)
+    check_resume(options, files)
     terminal = Terminal(options["quiet"])
     terminal.warn_of_compilation()
     settings, said = on_usable_device(settings)
@@ -75,10 +77,13 @@ def evaluate_policies(name: str, options: Options, command: str) -> None:
         world = source.world if source.world and _truth_is_known(source.world, settings) else None
         if world is not source.world:
             terminal.say("True values are not shown: they are known for the world's own cap and decision points only.")
-        with terminal.progress() as progress:
+        with (
+            checkpoint_of(source.log, settings, policies, options["resume"], terminal.say) as checkpoint,
+            terminal.progress() as progress,
+        ):
             truth_users = experiment.small.truth_users if options["small"] else experiment.truth_users
             result = evaluate_prepared(
-                prepared, source.log.quality, policies, settings, world, truth_users, progress, over
+                prepared, source.log.quality, policies, settings, world, truth_users, progress, over, checkpoint
             )
             progress("writing the report")
             write_result(result, directory, command)

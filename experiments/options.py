@@ -155,6 +155,14 @@ Device = Annotated[str, typer.Option(metavar="cpu|cuda", help="Where XGBoost tra
 NoCache = Annotated[
     bool, typer.Option("--no-cache", help="Read the files anew, and keep nothing of them.", rich_help_panel=_RUN)
 ]
+Resume = Annotated[
+    bool,
+    typer.Option(
+        "--resume",
+        help="Continue the same command, if it was stopped, from what it had finished.",
+        rich_help_panel=_RUN,
+    ),
+]
 SmallVariant = Annotated[
     bool, typer.Option("--small", help="Quick: few synthetic users, folds, replicates.", rich_help_panel=_RUN)
 ]

@@ -2,6 +2,7 @@
 
 # ruff: noqa: ARG001 — typer reads a command's parameters; its body passes them on together, as `context.params`
 
+import errno
 import os
 import shlex
 import sys
@@ -16,6 +17,7 @@ from experiments.registry import EVALUATIONS, SUMMARIES, WORLD_USERS, WORLDS
 
 PROGRAM = "python -m experiments.run"
 INTERRUPTED = 130
+OF_THE_MACHINE = (errno.EACCES, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENOSPC, errno.EPERM, errno.EROFS)
 UsageError: Any = typer.BadParameter.__base__  # typer has had it in two places
 
 app = typer.Typer(
@@ -65,6 +67,7 @@ def evaluate(
     executor: opt.Executor = "threads",
     scheduler: opt.Scheduler = None,
     no_cache: opt.NoCache = False,
+    resume: opt.Resume = False,
     small: opt.SmallVariant = False,
     quiet: opt.Quiet = False,
 ) -> None:
@@ -165,18 +168,31 @@ def estimator_study(
     )
 
 
-@app.command("estimator_benchmark", help=SUMMARIES["estimator_benchmark"])
-def estimator_benchmark(
-    n_users: Annotated[int, typer.Option(metavar="N", min=10, help="How many users.")] = 100_000,
-    decisions: Annotated[int, typer.Option(metavar="N", min=1, help="Decision points per user.")] = 10,
-    n_boot: Annotated[int, typer.Option(metavar="N", min=1, help="Bootstrap replicates.")] = 1_000,
-    gathered: Annotated[int, typer.Option(metavar="N", min=1, help="Replicates by gathering; the rest is scaled.")] = 5,
-    seed: Annotated[int, typer.Option(metavar="N", min=0, help="The same seed gives the same numbers.")] = 0,
-    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Also write benchmark.csv; must not exist.")] = None,
+@app.command("bench", help=SUMMARIES["bench"])
+def bench(
+    context: typer.Context,
+    rows: Annotated[
+        str | None,
+        typer.Option(metavar="N,...", help="Trigger rows of the logs.", show_default="1000000,10000000"),
+    ] = None,
+    workers: Annotated[
+        str | None,
+        typer.Option(metavar="N,...", help="Also with so many worker processes, as in 1,2,4.", show_default="off"),
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Where logs are, or are made and kept.", show_default="in the cache"),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Must not exist.", show_default="runs/bench-<time>")
+    ] = None,
+    threads: opt.Threads = opt.cores(),  # noqa: B008 — asked once
+    small: Annotated[bool, typer.Option("--small", help="Quick: a small log, light models.")] = False,
+    quiet: opt.Quiet = False,
 ) -> None:
-    from experiments.estimator_benchmark import run_benchmark
+    from experiments.benchmark import run_bench
 
-    run_benchmark(n_users, decisions, n_boot, gathered, seed, out)
+    run_bench(rows, workers, data, out, threads, small, quiet, str(context.obj))
 
 
 @app.command("exploration_check", help=SUMMARIES["exploration_check"])
@@ -192,6 +208,20 @@ def exploration_check(
     run_check(n_logs, n_users, seed, out, quiet)
 
 
+@app.command("kill_check", help=SUMMARIES["kill_check"])
+def kill_check(
+    kills: Annotated[int, typer.Option(metavar="N", min=1, help="How many runs are killed.")] = 50,
+    seed: Annotated[
+        int, typer.Option(metavar="N", min=0, help="The same seed gives the same log, and moments as shares of a run.")
+    ] = 0,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Also write kills.csv; must not exist.")] = None,
+    quiet: opt.Quiet = False,
+) -> None:
+    from experiments.kill_check import run_kill_check
+
+    run_kill_check(kills, seed, out, quiet)
+
+
 @app.command("new_policy", help=SUMMARIES["new_policy"])
 def new_policy(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Lower case, as in my_policy.")],
@@ -203,10 +233,10 @@ def new_policy(
 
 
 def recorded(arguments: Sequence[str]) -> str:
-    """The command that repeats a run, without --out: the same run elsewhere leaves the same files."""
+    """The command that repeats a run, without --out and --resume: the same run elsewhere leaves the same files."""
     kept, dropped = [], False
     for argument in arguments:
-        if not (dropped or argument == "--out" or argument.startswith("--out=")):
+        if not (dropped or argument in ("--out", "--resume") or argument.startswith("--out=")):
             kept.append(argument)
         dropped = argument == "--out"
     return shlex.join([*shlex.split(PROGRAM), *kept])
@@ -232,6 +262,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _refuse(str(error))
         if _came_of_an_interrupt(error):
             return INTERRUPTED
+        if isinstance(error, MemoryError) or "bad_alloc" in str(error):  # the latter is XGBoost's
+            return _refuse("There is not enough memory for this run; use fewer --threads, or a machine with more.")
+        if isinstance(error, OSError) and error.errno in OF_THE_MACHINE:
+            return _refuse(f"{error.filename or 'A file'} cannot be used: {error.strerror}.")
         raise
     return int(code or 0)
 

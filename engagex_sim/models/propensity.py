@@ -1,8 +1,10 @@
 """Propensity model: how likely the logging policy makes each contact at a decision point where the user is free."""
 
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -37,6 +39,7 @@ _TREES: Mapping[str, Any] = {
 _FULL = ({**_TREES, "learning_rate": 0.1}, 150)
 _LIGHT = ({**_TREES, "learning_rate": 0.25}, 45)
 _KIND = ({**_TREES, "learning_rate": 0.2}, 40)
+_SIDECAR, _BOOSTERS = "propensity_model.json", {"contact": "contact.ubj", "kind": "kind.ubj"}
 
 
 @dataclass(frozen=True)
@@ -135,6 +138,36 @@ class PropensityModel:
         margin = _margin(self.contact, matrix) + self.contact_prior
         hazard = sigmoid(margin[:, None] + self.effects.effect)
         return np.asarray(hazard[:, :, None] * shares[:, None, :])
+
+    def save(self, directory: Path) -> None:
+        """Write `propensity_model.json`, and the trees in XGBoost's own format, into an existing directory."""
+        boosters = {name: getattr(self, name) for name in _BOOSTERS}
+        stored = {
+            "encoder": self.encoder.to_json(),
+            "contact_prior": self.contact_prior,
+            "kind_prior": self.kind_prior.tolist(),
+            "effects": self.effects.to_json(),
+            "trees": [name for name, booster in boosters.items() if booster is not None],
+        }
+        (directory / _SIDECAR).write_text(json.dumps(stored, indent=1), encoding="utf-8")
+        for name in stored["trees"]:
+            (directory / _BOOSTERS[name]).write_bytes(boosters[name].save_raw("ubj"))
+
+    @classmethod
+    def load(cls, directory: Path, threads: int = 1) -> Self:
+        """The model that `save` wrote; it predicts the same to the last bit."""
+        stored = json.loads((directory / _SIDECAR).read_text(encoding="utf-8"))
+        boosters = {
+            name: xgb.Booster({"nthread": threads}, model_file=directory / _BOOSTERS[name]) for name in stored["trees"]
+        }
+        return cls(
+            encoder=FeatureEncoder.from_json(stored["encoder"]),
+            contact=boosters.get("contact"),
+            contact_prior=stored["contact_prior"],
+            kind=boosters.get("kind"),
+            kind_prior=np.array(stored["kind_prior"]),
+            effects=StateEffects.from_json(stored["effects"]),
+        )
 
 
 def _matrix(matrix: MatrixArray, encoder: FeatureEncoder, label: FloatArray, margin: FloatArray) -> xgb.QuantileDMatrix:

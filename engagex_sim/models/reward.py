@@ -139,7 +139,7 @@ class RewardModel:
         }
         (directory / _SIDECAR).write_text(json.dumps(stored, indent=1), encoding="utf-8")
         if self.booster is not None:
-            self.booster.save_model(directory / _TREES)
+            (directory / _TREES).write_bytes(self.booster.save_raw("ubj"))
 
     @classmethod
     def load(cls, directory: Path, threads: int = 1) -> Self:

@@ -1,7 +1,8 @@
 """What a user's contact history adds to a model's log odds, class by class."""
 
-from dataclasses import dataclass
-from typing import Self
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Self
 
 import numpy as np
 
@@ -67,6 +68,16 @@ class StateEffects:
         margin = log_odds + self.effect[state]
         p, spread = sigmoid(margin), self.variance[state]
         return np.asarray(margin - spread * (outcome - p) / (1.0 - spread * p * (1.0 - p)))
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain numbers, for `from_json`; JSON keeps them to the last bit."""
+        return {"states": asdict(self.states), "effect": self.effect.tolist(), "variance": self.variance.tolist()}
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> Self:
+        """The effects that `to_json` wrote down."""
+        states = States(**stored["states"] | {"edges": tuple(stored["states"]["edges"])})
+        return cls(states, np.array(stored["effect"]), np.array(stored["variance"]))
 
     def log_odds(self, margin: FloatArray) -> FloatArray:
         """(n, S, K) from a model's log odds (n, K)."""

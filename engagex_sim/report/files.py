@@ -72,8 +72,13 @@ def _config(result: Result, command: str) -> dict[str, Any]:
         "policies": [str(name) for name in result.summary["policy"].unique()],
         "settings": _without_none(result.settings.resolved()),
         "log": _without_none(asdict(result.facts)),
-        "versions": {"python": platform.python_version(), **{name: _version(name) for name in VERSIONED}},
+        "versions": versions(),
     }
+
+
+def versions() -> dict[str, str]:
+    """What ran: Python, this package and those it computes with."""
+    return {"python": platform.python_version(), **{name: _version(name) for name in VERSIONED}}
 
 
 def _version(name: str) -> str:
