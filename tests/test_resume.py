@@ -321,7 +321,7 @@ def test_other_settings_policies_or_plug_ins_are_another_run(log: list[str], tmp
     [
         (MemoryError(), "There is not enough memory for this run"),
         (RuntimeError("std::bad_alloc"), "There is not enough memory for this run"),
-        (OSError(errno.ENOSPC, "No space left on device", "/tmp/x"), "/tmp/x cannot be used: No space left on device."),
+        (OSError(errno.ENOSPC, "No space left on device", "a.csv"), "a.csv cannot be used: No space left on device."),
         (PermissionError(errno.EACCES, "Permission denied", "log.csv"), "log.csv cannot be used: Permission denied."),
     ],
 )
