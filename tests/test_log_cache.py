@@ -226,7 +226,7 @@ def test_a_file_that_changes_while_it_is_read_is_refused(
 
     def grows(*arguments: object) -> object:
         files[0].write_text(TRIGGERS + "u1,2024-05-01,1,a\n")
-        return judge(*arguments)  # type: ignore[arg-type]
+        return judge(*arguments)
 
     monkeypatch.setattr(module, "judge", grows)
     with pytest.raises(InputError, match=r"triggers\.csv changed while it was read; run again"):
@@ -250,7 +250,7 @@ def test_a_full_disk_is_one_sentence(files: tuple[Path, Path], cache: Path, monk
     def full_in_the_cache(folder: Path, number: int, block: object) -> int:
         if folder.parent == cache:
             raise OSError(errno.ENOSPC, "No space left on device")
-        return write(folder, number, block)  # type: ignore[arg-type]
+        return write(folder, number, block)
 
     monkeypatch.setattr(module, "write_block", full_in_the_cache)
     with read(files, cache) as blocks:
