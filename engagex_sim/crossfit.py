@@ -46,14 +46,16 @@ def fit(
     cap_modelled: bool,
     carry: Carried,
     represented: float = 1.0,
+    ends: int | None = None,
     kept: Callable[[Callable[[], Learned]], Learned] = lambda learn: learn(),
 ) -> Fitted:
     """Fit models and policies on all users of `timeline`, which includes the burn-in.
 
     It holds the contacts of every user, and all decision points of those where `sampled` (n_users,) holds, who make
     `represented` of all decisions without contact. The reward model learns from every contact, the burn-in's included;
-    the logging policy from the evaluation period; the policies from that of the sampled users. `kept` is given what
-    learns the models, and may know them already. Raises `InputError` where there is nothing to learn from.
+    the logging policy from the evaluation period; the policies from that of the sampled users, for the time until
+    `ends` (seconds; by default the log's end). `kept` is given what learns the models, and may know them already.
+    Raises `InputError` where there is nothing to learn from.
     """
     contacts, evaluation = timeline.contacts(), timeline.evaluation()
     if len(contacts) == 0 or not (evaluation.action > 0).any():
@@ -69,6 +71,7 @@ def fit(
         cap=timeline.cap,
         value=settings.value,
         cost=settings.cost,
+        ends=timeline.log_end if ends is None else ends,
         rng=np.random.default_rng(seed),
     )
     return Fitted(**vars(models), policies=tuple(_trained(p, training) for p in policies))

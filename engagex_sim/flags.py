@@ -52,7 +52,7 @@ def flags(prepared: Prepared, fitted: Sequence[Fitted], splitting: Splitting, ca
         rows = [flag("reaction", None, why), flag("drift", drift), flag("calibration", None, why)]
         return Flags(pd.DataFrame(rows), pd.DataFrame(columns=["by", "cell", "contacts", "expected", "ratio"]))
     whole = prepared.whole
-    sample = reaction_sample(whole, _free(whole, prepared), _log_end(prepared))
+    sample = reaction_sample(whole, _free(whole, prepared), prepared.evaluation.log_end)
     blocks = [
         (whole.users(judged & sample), models)
         for judged, models in zip(splitting.judged(whole.user_key), fitted, strict=True)
@@ -74,10 +74,6 @@ def overlap_table(names: Sequence[str], overlaps: Sequence[Overlap]) -> pd.DataF
     return pd.DataFrame([{"policy": n, **o._asdict()} for n, o in zip(names, overlaps, strict=True)])
 
 
-def _log_end(prepared: Prepared) -> int:
-    return prepared.days.first + prepared.days.total * DAY
-
-
 def _free(t: Timeline, prepared: Prepared) -> BoolArray:
     return t.free if prepared.cap_modelled else np.ones(len(t), dtype=np.bool_)
 
@@ -89,7 +85,7 @@ def _reaction(prepared: Prepared, blocks: Sequence[tuple[Timeline, Fitted]], car
         by_state = models.logging.when_free(t.free_context()).sum(axis=2)
         hazard = by_state[np.arange(len(t)), carry.logging.of(t.time, t.logged)]
         levels = [prepared.days.of(t.time), *margins.levels(t.columns).values()]
-        found.append(reaction_rows(t, hazard, _free(t, prepared), levels, _log_end(prepared)))
+        found.append(reaction_rows(t, hazard, _free(t, prepared), levels, prepared.evaluation.log_end))
     rows = ReactionRows.join(found)
     return reaction_test(rows) if len(rows.surprise) else None
 
@@ -105,7 +101,7 @@ def _drift(prepared: Prepared, fitted: Sequence[Fitted], splitting: Splitting, c
     contacted = prepared.evaluation.contacts()
     for judged, models in zip(splitting.judged(contacted.user_key), fitted, strict=True):
         c = contacted.users(judged)
-        middle = (_log_end(prepared) - c.log_start) // (2 * DAY)
+        middle = (prepared.evaluation.log_end - c.log_start) // (2 * DAY)
         by_kind = models.interest(with_day_fixed(c, float(middle)).free_context())
         gap = (c.time - c.logged.last_contact).astype(np.float64)
         predicted = by_kind[np.arange(len(c)), c.action - 1]

@@ -72,7 +72,7 @@ def prepare(
         ),
     ]
     if isinstance(log, LogBlocks) and len(log) > 1:
-        return prepare_blocks(OfLog(log, settings), log.log_end, notes, world, holdout, over)
+        return prepare_blocks(OfLog(log, settings), notes, world, holdout, over)
     whole = log.load(0) if isinstance(log, LogBlocks) else log
     return prepare_decisions(decisions_of(whole, settings), settings, notes, world, holdout)
 
@@ -86,18 +86,17 @@ def prepare_decisions(
 ) -> Prepared:
     """Likewise from decision points."""
     blocks = InMemory(Timeline.of(decisions, Cap(settings.cap_days)))
-    return prepare_blocks(blocks, decisions.log_end, notes, world, holdout)
+    return prepare_blocks(blocks, notes, world, holdout)
 
 
 def prepare_blocks(
     blocks: Blocks,
-    log_end: int,
     notes: Sequence[str] = (),
     world: World | None = None,
     holdout: Splitting | None = None,
     over: OverBlocks = in_turn,
 ) -> Prepared:
-    """Likewise from blocks of a log that ends at `log_end`; `over` runs a function over all blocks.
+    """Likewise from blocks; `over` runs a function over all of them.
 
     Raises `InputError` where the evaluation period holds no contact.
     """
@@ -132,11 +131,11 @@ def prepare_blocks(
         sampled=survey.sampled,
         represented=survey.represented(only_free=cap_modelled),
         holdout=holdout,
-        days=Days(first_day, -(-(log_end - first_day) // DAY)),
+        days=Days(first_day, -(-(timeline.log_end - first_day) // DAY)),
         cap_modelled=cap_modelled,
         refusal=_refusal(timeline),
         notes=(*notes, *_notes(timeline, evaluation, cap_modelled)),
-        facts=_facts(judged, survey, log_end, cap_modelled, world),
+        facts=_facts(judged, survey, cap_modelled, world),
     )
 
 
@@ -144,7 +143,7 @@ def _survey(blocks: Blocks, share: float, holdout: Splitting | None, block: int)
     return Survey.of(blocks.timeline(block), share, holdout)
 
 
-def _facts(judged: Timeline, survey: Survey, log_end: int, cap_modelled: bool, world: World | None) -> Facts:
+def _facts(judged: Timeline, survey: Survey, cap_modelled: bool, world: World | None) -> Facts:
     contact = judged.action > 0
     who = np.concatenate([judged.user_of_row, judged.other_user])
     liked = np.concatenate([judged.reward, judged.other_reward])
@@ -157,7 +156,7 @@ def _facts(judged: Timeline, survey: Survey, log_end: int, cap_modelled: bool, w
         n_interests=int(interests.sum()),
         smallest_lift=smallest_lift(interests),
         log_start=_moment(judged.log_start),
-        log_end=_moment(log_end),
+        log_end=_moment(judged.log_end),
         evaluation_start=_moment(survey.evaluation_start),
         cap_days=judged.cap.days,
         kinds=judged.kinds,

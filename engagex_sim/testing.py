@@ -151,7 +151,7 @@ class ExampleLog:
             seed=self.seed,
         )
         rng = np.random.default_rng(self.seed)
-        return Training(timeline, model, _AnyKind(), self.cap, value=5.0, cost=1.0, rng=rng)
+        return Training(timeline, model, _AnyKind(), self.cap, value=5.0, cost=1.0, ends=timeline.log_end, rng=rng)
 
     def _decisions(self) -> Decisions:
         rng = np.random.default_rng(self.seed)

@@ -34,7 +34,8 @@ class Timeline:
     other_time: IntArray  # (o,)
     other_reward: FloatArray  # (o,)
     kinds: tuple[str, ...]
-    log_start: int
+    log_start: int  # midnight of the log's first day
+    log_end: int  # midnight after its last
     contact_is_a_choice: bool
 
     @classmethod
@@ -74,6 +75,7 @@ class Timeline:
             other_reward=d.other_reward,
             kinds=d.kinds,
             log_start=d.log_start,
+            log_end=d.log_end,
             contact_is_a_choice=d.contact_is_a_choice,
         )
 

@@ -23,6 +23,7 @@ class Training:
     cap: Cap
     value: float
     cost: float
+    ends: int  # seconds: what is earned later does not count
     rng: np.random.Generator
 
     @property

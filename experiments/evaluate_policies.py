@@ -35,7 +35,7 @@ from experiments.registry import EVALUATIONS, Evaluation
 from experiments.resuming import check_resume, checkpoint_of
 from experiments.terminal import Terminal, result_table
 from experiments.wording import cautions, next_step, plan, reads_results
-from policies import Never
+from policies.fixed import Never
 
 TRIAL_ROWS = 1_000
 

@@ -27,7 +27,7 @@ from engagex_sim.worlds import World, logged_decisions, visible
 from engagex_sim.worlds.deterministic import Deterministic
 from experiments.inputs import output_directory
 from experiments.terminal import Terminal
-from policies import FirstChance
+from policies.fixed import FirstChance
 
 NEAR = 0.15  # by which a width may differ from the plan
 

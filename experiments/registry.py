@@ -3,7 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-POLICIES = ("never", "first_chance", "uniform", "random_matched", "xgb_greedy", "xgb_profit")  # the built-in ones
+POLICIES = (
+    "never",
+    "first_chance",
+    "uniform",
+    "random_matched",
+    "xgb_greedy",
+    "xgb_profit",
+)  # of the main job and of the study
 WORLDS = (
     "visits",
     "null",

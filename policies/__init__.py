@@ -1,19 +1,21 @@
-"""The built-in contact policies, by name."""
+"""The built-in contact policies, by name: every class in this folder's files that has a name and answers."""
 
-from collections.abc import Mapping
+import importlib
+import pkgutil
+from collections.abc import Iterator, Mapping
 
 from engagex_sim.policy import Policy
-from policies.fixed import FirstChance, Never, Uniform
-from policies.random_matched import RandomMatched
-from policies.xgb import XgbGreedy, XgbProfit
 
-__all__ = ["REGISTRY", "FirstChance", "Never", "RandomMatched", "Uniform", "XgbGreedy", "XgbProfit"]
+__all__ = ["REGISTRY"]
 
-REGISTRY: Mapping[str, type[Policy]] = {
-    "never": Never,
-    "first_chance": FirstChance,
-    "uniform": Uniform,
-    "random_matched": RandomMatched,
-    "xgb_greedy": XgbGreedy,
-    "xgb_profit": XgbProfit,
-}
+
+def _found() -> Iterator[type[Policy]]:
+    for file in pkgutil.iter_modules(__path__):
+        module = importlib.import_module(f"{__name__}.{file.name}")
+        for thing in vars(module).values():
+            own = isinstance(thing, type) and thing.__module__ == module.__name__
+            if own and hasattr(thing, "action_probabilities") and hasattr(thing, "name"):
+                yield thing
+
+
+REGISTRY: Mapping[str, type[Policy]] = {policy.name: policy for policy in _found()}  # type: ignore[attr-defined]

@@ -59,15 +59,15 @@ class Cut:
         return self.whole.drawn(np.array_split(np.arange(self.whole.n_users), self.count)[block])
 
 
-def a_log(world: str = "visits", n_users: int = 2500) -> tuple[Timeline, int]:
+def a_log(world: str = "visits", n_users: int = 2500) -> Timeline:
     log = visible(logged_decisions(WORLDS[world], n_users, np.random.default_rng(0)))
-    return Timeline.of(log, Cap(WORLDS[world].cap.days)), log.log_end
+    return Timeline.of(log, Cap(WORLDS[world].cap.days))
 
 
 def found(
-    timeline: Timeline, log_end: int, blocks: int, over: OverBlocks = in_turn, holdout: Splitting | None = None
+    timeline: Timeline, blocks: int, over: OverBlocks = in_turn, holdout: Splitting | None = None
 ) -> tuple[Prepared, CrossFitted, list[pd.DataFrame]]:
-    prepared = prepare_blocks(Cut(timeline, blocks), log_end, holdout=holdout, over=over)
+    prepared = prepare_blocks(Cut(timeline, blocks), holdout=holdout, over=over)
     crossfitted = cross_fit(prepared, [*(REGISTRY[name]() for name in NAMED), Keen()], SETTINGS, over=over)
     estimates = estimate_all(prepared, crossfitted.observed, SETTINGS)
     names, n_users = [*NAMED, Keen.name], prepared.facts.n_users
@@ -82,8 +82,8 @@ def found(
 @pytest.mark.parametrize("world", ["visits", "sends"])
 def test_the_number_of_blocks_changes_nothing(world: str) -> None:
     log = a_log(world)
-    prepared, _, one = found(*log, 1)
-    again, _, many = found(*log, 7)
+    prepared, _, one = found(log, 1)
+    again, _, many = found(log, 7)
     assert again.facts == prepared.facts
     for first, second in zip(one, many, strict=True):
         pd.testing.assert_frame_equal(first, second, rtol=1e-9, atol=1e-12)
@@ -91,7 +91,7 @@ def test_the_number_of_blocks_changes_nothing(world: str) -> None:
 
 def test_the_number_of_blocks_changes_nothing_with_a_holdout() -> None:
     log, splitting = a_log(), Splitting(seed=3, holdout=0.5)
-    one, many = (found(*log, blocks, holdout=splitting) for blocks in (1, 7))
+    one, many = (found(log, blocks, holdout=splitting) for blocks in (1, 7))
     assert many[0].facts == one[0].facts
     for first, second in zip(one[2], many[2], strict=True):
         pd.testing.assert_frame_equal(first, second, rtol=1e-9, atol=1e-12)
@@ -100,9 +100,9 @@ def test_the_number_of_blocks_changes_nothing_with_a_holdout() -> None:
 @pytest.mark.parametrize("kind", ["threads", "processes", "dask"])
 def test_who_does_the_work_changes_nothing(kind: Kind) -> None:
     log = a_log(n_users=1500)
-    alone = found(*log, 5)[2]
+    alone = found(log, 5)[2]
     with workers(kind, 2) as over:
-        together = found(*log, 5, over)[2]
+        together = found(log, 5, over)[2]
     for first, second in zip(alone, together, strict=True):
         pd.testing.assert_frame_equal(first, second)
 
@@ -144,9 +144,9 @@ def test_a_scheduler_that_does_not_answer_is_named() -> None:
 
 def test_learning_from_a_sample_of_users_gives_nearly_the_same_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     log = a_log(n_users=10_000)
-    everything, _, whole = found(*log, 3)
+    everything, _, whole = found(log, 3)
     monkeypatch.setattr(preparation, "SAMPLE_ROWS", len(log[0]) // 3)
-    sampled, crossfitted, part = found(*log, 3)
+    sampled, crossfitted, part = found(log, 3)
     assert 0.25 < sampled.sampled.mean() < sampled.represented + 0.2 < 0.7
     assert sampled.represented == pytest.approx(1 / 3, abs=0.05)
     assert sampled.facts == everything.facts

@@ -77,7 +77,7 @@ def test_help_imports_nothing_heavy():
 
 
 def test_the_registry_knows_every_policy_and_world():
-    assert tuple(REGISTRY) == POLICIES
+    assert set(POLICIES) <= set(REGISTRY)
     assert tuple(WORLDS) == WORLD_NAMES
     for experiment in EVALUATIONS.values():
         assert set(experiment.policies) <= set(REGISTRY)

@@ -27,6 +27,7 @@ from engagex_sim.result import SUMMARY_COLUMNS, Result, headline
 from engagex_sim.states import NO_STATE
 from engagex_sim.timeline import Timeline
 from engagex_sim.worlds import WORLDS, evaluation_days, frames, logged_decisions, visible
+from experiments.registry import POLICIES
 from policies import REGISTRY
 
 LIGHT = Settings(grid="light", folds=2, n_boot=200)
@@ -39,7 +40,7 @@ def result() -> Result:
     world = WORLDS["visits"]
     log = read_log(*frames(world, 3000, 0))
     return evaluate_prepared(
-        prepare(log, LIGHT, world), log.quality, [*(make() for make in REGISTRY.values()), world.logging], LIGHT, world
+        prepare(log, LIGHT, world), log.quality, [*(REGISTRY[name]() for name in POLICIES), world.logging], LIGHT, world
     )
 
 
@@ -47,7 +48,7 @@ def test_the_summary_has_one_row_per_policy_estimator_and_metric(result: Result)
     assert list(result.summary.columns) == [*SUMMARY_COLUMNS, "truth"]
     counts = result.summary.groupby(["policy", "estimator"]).size()
     assert (counts == 5).all()
-    assert len(counts) == 1 + len(NAMES) * (len(REGISTRY) + 1)
+    assert len(counts) == 1 + len(NAMES) * (len(POLICIES) + 1)
     undefined = result.summary["value"].isna()
     assert result.summary.loc[undefined, "reason"].notna().all()
 

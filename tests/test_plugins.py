@@ -11,7 +11,8 @@ from engagex_sim.execution import workers
 from engagex_sim.policy import checked_probabilities, policy_name
 from engagex_sim.testing import ExampleLog, check_policy
 from experiments.plugins import load_policies, load_policy
-from policies import REGISTRY, XgbGreedy
+from policies import REGISTRY
+from policies.xgb import XgbGreedy
 
 PLUG_IN = '''\
 import numpy as np

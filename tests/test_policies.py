@@ -13,9 +13,12 @@ from engagex_sim.errors import InputError
 from engagex_sim.models.calibrate import constant
 from engagex_sim.policy import policy_name
 from engagex_sim.testing import ExampleLog, check_policy
-from policies import REGISTRY, FirstChance, Never, RandomMatched, Uniform, XgbGreedy, XgbProfit
+from policies import REGISTRY
+from policies.fixed import FirstChance, Never, Uniform
 from policies.kinds import spread
+from policies.random_matched import RandomMatched
 from policies.volume import matching_threshold
+from policies.xgb import XgbGreedy, XgbProfit
 
 
 @pytest.mark.parametrize("name", REGISTRY)

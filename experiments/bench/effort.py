@@ -5,6 +5,7 @@ from pathlib import Path
 
 from engagex_sim.policy import Policy
 from engagex_sim.settings import Grid, Settings
+from experiments.registry import POLICIES
 from policies import REGISTRY
 
 
@@ -54,5 +55,5 @@ class Files:
 
 
 def policies() -> list[Policy]:
-    """All that are built in, as in the main job."""
-    return [policy() for policy in REGISTRY.values()]
+    """Those of the main job."""
+    return [REGISTRY[name]() for name in POLICIES]

@@ -7,6 +7,7 @@ from functools import cache
 from engagex_sim.errors import InputError
 from engagex_sim.policy import Policy
 from engagex_sim.worlds import WORLDS, World
+from experiments.registry import POLICIES
 from policies import REGISTRY
 
 EQUAL = "logging"  # the policy that is equal to the logging policy: its lift is 0
@@ -43,8 +44,8 @@ class Cell:
         return self.world.logging_is_visible and self.world.logging_cap == self.world.cap
 
     def policies(self) -> list[Policy]:
-        """The built-in policies, and where there is one, the policy equal to the log's; fresh ones at every call."""
-        own = [make() for name, make in REGISTRY.items() if name not in self.without]
+        """The main job's policies, and where there is one, the policy equal to the log's; fresh ones at every call."""
+        own = [REGISTRY[name]() for name in POLICIES if name not in self.without]
         return [*own, self.world.logging] if self.has_equal else own
 
     def describe(self) -> dict[str, object]:

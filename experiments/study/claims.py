@@ -9,10 +9,10 @@ import pandas as pd
 
 from engagex_sim.ope.verdict import BETTER, UNANSWERABLE, WORSE
 from engagex_sim.result import CURRENT, HEADLINE, PRIMARY
+from experiments.registry import POLICIES
 from experiments.study.cells import AT_VOLUME, EAGER, EQUAL, MILD
 from experiments.study.replicate import Tables
 from experiments.study.score import COVERS, accuracy, judged, pooled_coverage, records
-from policies import REGISTRY
 
 BIAS = 3.0  # percent of the truth
 SUPPORTED = 10.0  # percent of the runs answered, below which a policy is no cell of the coverage table
@@ -65,8 +65,8 @@ def claims(tables: Tables) -> pd.DataFrame:
 
 
 def _coverage(rows: pd.DataFrame, table: pd.DataFrame, runs: pd.DataFrame) -> Iterator[Demand]:
-    head = rows[(rows["estimator"] == HEADLINE) & (rows["metric"] == PRIMARY) & rows["policy"].isin(list(REGISTRY))]
-    own = table[(table["estimator"] == HEADLINE) & (table["metric"] == PRIMARY) & table["policy"].isin(list(REGISTRY))]
+    head = rows[(rows["estimator"] == HEADLINE) & (rows["metric"] == PRIMARY) & rows["policy"].isin(POLICIES)]
+    own = table[(table["estimator"] == HEADLINE) & (table["metric"] == PRIMARY) & table["policy"].isin(POLICIES)]
     for cell in [name for name in PROVEN if (own["cell"] == name).any()]:
         built_in = own[own["cell"] == cell]
         lines = built_in[built_in["answered"] >= SUPPORTED]
