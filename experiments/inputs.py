@@ -61,6 +61,9 @@ class Files:
 def files_from(options: Options) -> Files | None:
     """The log's files, None where none is given. Raises `InputError` where one of the two is missing."""
     triggers, actions = options["triggers"], options["actions"]
+    world = next((name for name in ("world", "n_users") if options.get(name) is not None), None)
+    if world is not None and (triggers is not None or actions is not None):
+        raise InputError(f"--{world.replace('_', '-')} is about a synthetic world; leave it out for a log of your own.")
     if triggers is None and actions is None:
         alone = next((name for name in ("users", "columns") if options[name] is not None), None)
         if alone is None:

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from experiments.registry import WORLDS
+
 
 def cores() -> int:
     """How many cores this process may use."""
@@ -32,6 +34,19 @@ MatchWindowHours = Annotated[
     typer.Option(
         metavar="HOURS", help="An action belongs to the latest trigger this long before it.", rich_help_panel=_LOG
     ),
+]
+World = Annotated[
+    str | None,
+    typer.Option(
+        metavar="|".join(WORLDS),
+        help="Instead of files: a synthetic world, whose truth is known.",
+        show_default="visits",
+        rich_help_panel=_LOG,
+    ),
+]
+NUsers = Annotated[
+    int | None,
+    typer.Option(metavar="N", min=1, help="Users of that world.", show_default="20000", rich_help_panel=_LOG),
 ]
 TriggersAre = Annotated[
     str,

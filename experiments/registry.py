@@ -42,7 +42,9 @@ class Evaluation:
     """An experiment that evaluates policies."""
 
     summary: str
-    policies: tuple[str, ...] = ()  # where --policies is not given; empty: it must be
+    policies: tuple[
+        str, ...
+    ] = ()  # where --policies is not given; "all" stands for the built-in ones; empty: it must be
     world: str = "visits"  # where no files are given
     n_users: int = WORLD_USERS  # of that world
     truth_users: int = 100_000  # on whom true values are measured
@@ -55,6 +57,10 @@ EVALUATIONS: Mapping[str, Evaluation] = {
         policies=POLICIES,
     ),
     "compare": Evaluation(summary="Compare any policies, your own included, with the current strategy."),
+    "policy_zoo": Evaluation(
+        summary="All built-in policies, ranked, with what they cost to compute, and the most that was to be had.",
+        policies=("all",),
+    ),
 }
 
 TOOLS: Mapping[str, str] = {

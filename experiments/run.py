@@ -43,6 +43,8 @@ def evaluate(
     actions: opt.Actions = None,
     users: opt.Users = None,
     columns: opt.Columns = None,
+    world: opt.World = None,
+    n_users: opt.NUsers = None,
     triggers_are: opt.TriggersAre = "auto",
     decision_points: opt.DecisionPoints = "auto",
     cap_days: opt.CapDays = 14.0,
@@ -72,6 +74,11 @@ def evaluate(
     quiet: opt.Quiet = False,
 ) -> None:
     """Evaluate the experiment's policies."""
+    if context.info_name == "policy_zoo":
+        from experiments.policy_zoo import policy_zoo
+
+        policy_zoo(context.params, str(context.obj))
+        return
     from experiments.evaluate_policies import evaluate_policies
 
     evaluate_policies(str(context.info_name), context.params, str(context.obj))

@@ -97,7 +97,9 @@ def result_table(found: Sequence[Answer]) -> Table:
             interests = lift = UNDEFINED
         else:
             interests, lift = _interests(answer.primary), "" if answer.is_current else _lift(answer.primary)
-        table.add_row(fill(answer.policy, NAME_WIDTH), contacts, interests, *truth, lift, _verdict(answer))
+        table.add_row(
+            fill(answer.policy, NAME_WIDTH), contacts, interests, *truth, lift, verdict_text(answer.primary.verdict)
+        )
     return table
 
 
@@ -117,6 +119,6 @@ def _with_interval(middle: str, interval: str) -> str:
     return f"{middle}\n{interval}"
 
 
-def _verdict(answer: Answer) -> Text:
-    verdict = answer.primary.verdict
+def verdict_text(verdict: str) -> Text:
+    """The verdict in its colour."""
     return Text(verdict, style=STYLES.get(verdict, ""))

@@ -38,10 +38,11 @@ def write_result(result: Result, directory: Path, command: str) -> None:
     Raises `InputError` where `directory` exists or cannot be made.
     """
     with written_whole(directory) as folder:
-        _write_files(result, folder, command)
+        write_files(result, folder, command)
 
 
-def _write_files(result: Result, directory: Path, command: str) -> None:
+def write_files(result: Result, directory: Path, command: str) -> None:
+    """Write every file of a run into a folder that is being written whole (see `written_whole`)."""
     tables = {
         "summary": result.summary,
         "curves": result.curves,
