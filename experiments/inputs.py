@@ -15,6 +15,7 @@ from engagex_sim.execution import KINDS, Kind
 from engagex_sim.log import LogBlocks, read_blocks
 from engagex_sim.settings import LogSettings
 from engagex_sim.whole import check_new
+from experiments.registry import WORLDS
 
 Options = Mapping[str, Any]
 AnySettings = TypeVar("AnySettings", bound=LogSettings)
@@ -61,6 +62,8 @@ class Files:
 def files_from(options: Options) -> Files | None:
     """The log's files, None where none is given. Raises `InputError` where one of the two is missing."""
     triggers, actions = options["triggers"], options["actions"]
+    if options.get("world") not in (None, *WORLDS):
+        raise InputError(f"There is no world {options['world']!r}; there are: {', '.join(WORLDS)}.")
     world = next((name for name in ("world", "n_users") if options.get(name) is not None), None)
     if world is not None and (triggers is not None or actions is not None):
         raise InputError(f"--{world.replace('_', '-')} is about a synthetic world; leave it out for a log of your own.")

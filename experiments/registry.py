@@ -42,9 +42,7 @@ class Evaluation:
     """An experiment that evaluates policies."""
 
     summary: str
-    policies: tuple[
-        str, ...
-    ] = ()  # where --policies is not given; "all" stands for the built-in ones; empty: it must be
+    policies: tuple[str, ...] = ()  # where --policies is not given, "all": every built-in one; empty: it must be
     world: str = "visits"  # where no files are given
     n_users: int = WORLD_USERS  # of that world
     truth_users: int = 100_000  # on whom true values are measured

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-from engagex_sim.errors import InputError
 from engagex_sim.log import Log, LogBlocks, read_log
 from engagex_sim.settings import Settings
 from engagex_sim.worlds import WORLDS, World, tables
@@ -36,10 +35,7 @@ def source_of(files: Files | None, options: Options, experiment: Evaluation, set
     if files is not None:
         log = blocks_from(files, options, settings)
         return Source(log, f"{files.triggers.name} and {files.actions.name}", None)
-    name = options["world"] or experiment.world
-    if name not in WORLDS:
-        raise InputError(f"There is no world {name!r}; there are: {', '.join(WORLDS)}.")
-    world = WORLDS[name]
+    world = WORLDS[options["world"] or experiment.world]
     n_users = options["n_users"] or (experiment.small.n_users if options["small"] else experiment.n_users)
     made = tables(world, n_users, settings.seed)
     log_of_world = read_log(made.triggers, made.actions, made.users, settings, threads=settings.threads)

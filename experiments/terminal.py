@@ -97,9 +97,8 @@ def result_table(found: Sequence[Answer]) -> Table:
             interests = lift = UNDEFINED
         else:
             interests, lift = _interests(answer.primary), "" if answer.is_current else _lift(answer.primary)
-        table.add_row(
-            fill(answer.policy, NAME_WIDTH), contacts, interests, *truth, lift, verdict_text(answer.primary.verdict)
-        )
+        verdict = verdict_text(answer.primary.verdict)
+        table.add_row(fill(answer.policy, NAME_WIDTH), contacts, interests, *truth, lift, verdict)
     return table
 
 

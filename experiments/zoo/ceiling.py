@@ -52,13 +52,13 @@ def ceiling(world: World, n_users: int, seed: int) -> pd.DataFrame | None:
         (
             "first chance",
             *_of(FirstChance(), judged, scores),
-            "a contact whenever the cap allows one, whatever the kind",
+            "contacts whenever the cap allows one",
         ),
         ("best threshold", *max(tried), "contacts above the best constant threshold of the true probability"),
         (
             "lookahead",
             *_of(lookahead, judged, scores),
-            "contacts where the true probability exceeds the value of waiting",
+            "contacts where the true probability exceeds what waiting is worth",
         ),
         ("hindsight", most, np.nan, "knows every user's future: no policy can have more"),
     ]

@@ -16,7 +16,7 @@ def zoo_figure(ranking: pd.DataFrame, title: str, bound: float) -> Figure:
     figure = style.new_figure(10.5, 1.5 + 0.36 * len(ranking))
     ax = figure.add_subplot()
     place = np.arange(len(ranking))[::-1]
-    answered = ranking["lift_percent_low"].notna() & ~ranking["refused"]
+    answered = ranking["lift_percent_low"].notna() & ~ranking["refused"] & ~ranking["exact"]
     rows = ranking[answered]
     y = place[answered.to_numpy()]
     middle = rows["lift_percent"].to_numpy()
@@ -44,8 +44,8 @@ def zoo_figure(ranking: pd.DataFrame, title: str, bound: float) -> Figure:
     ax.plot(ranking["lift_percent"].to_numpy()[exact], place[exact], "D", color=style.NEVER_COLOUR, markersize=5)
     left, right = ax.get_xlim()
     for at in place[ranking["refused"].to_numpy()]:
-        ax.annotate("cannot be answered from this log", (0, at), xytext=(6, 0), textcoords="offset points",
-                    va="center", fontsize=9, color=style.QUIET)  # fmt: skip
+        words = "cannot be answered from this log"
+        ax.annotate(words, (left, at), (6, 0), textcoords="offset points", va="center", fontsize=9, color=style.QUIET)
     ax.set(xlim=(left, right), ylim=(-0.7, len(ranking) - 0.2), xlabel="Change in interests per user, percent")
     ax.set_yticks(place, [style.name_of(name) for name in ranking["policy"]])
     style.quiet(ax, grid="x")
