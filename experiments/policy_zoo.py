@@ -91,8 +91,8 @@ def ranked(run: Run, clocked: Sequence[Timed], ceiling_users: int) -> Ranking:
     if not models:
         return Ranking(table, None, math.nan, "No policy learned, so nobody can say what was to be had.")
     whole = run.prepared.whole
-    most = float(hindsight(whole, models[0].predict(whole.free_context()).max(axis=1)).mean())
-    return Ranking(table, None, math.nan, _predicted_sentence(most))
+    predicted = models[0].predict(whole.free_context()).max(axis=1)
+    return Ranking(table, None, math.nan, _predicted_sentence(float(hindsight(whole, predicted).mean())))
 
 
 def _ceiling_sentence(of: "pd.Series[float]") -> str:

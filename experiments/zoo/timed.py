@@ -1,6 +1,7 @@
 """A stopwatch around policies: seconds of training, and copies to time decisions with."""
 
 import time
+from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
@@ -64,7 +65,7 @@ def timed(policy: Policy) -> Timed:
     return TimedLearner(policy, notes) if hasattr(policy, "fit") else Timed(policy, notes)
 
 
-def costs(policies: list[Timed], timeline: Timeline) -> pd.DataFrame:
+def costs(policies: Sequence[Timed], timeline: Timeline) -> pd.DataFrame:
     """One row per policy: `policy`, `training_seconds` (mean over folds, without the shared models; 0 where nothing is
     learned) and `seconds_per_million` decisions, the reward model's prediction included where it is asked for."""
     rows = timeline.rows(np.arange(len(timeline)) < ROWS)
