@@ -21,11 +21,13 @@ class LinThompson:
     """Linear Thompson sampling (Agrawal and Goyal 2013), learned from the log and then kept.
 
     The algorithm draws each kind's weights from N(θ_k, v² A_k⁻¹), v = `scale` × σ, and contacts with the kind of the
-    highest drawn score where that exceeds a threshold. Given x the scores are independent normals, so the probabilities
-    of what it does follow without drawing: a contact has 1 − Π_k Φ((z − m_k) / s_k), and kind k a share of it in
-    proportion to the integral of Π_{j ≠ k} Φ((u − m_j) / s_j) over the part of its own distribution above z, taken at
-    `points` evenly spaced quantiles. They depend on the row alone. The threshold z makes the current strategy's number of
-    contacts.
+    highest drawn score where that exceeds a threshold z. Given x the scores are independent, normal with means m_k and
+    standard deviations s_k, so the probabilities of what it does follow without drawing, from the row alone:
+
+        a contact    1 − Π_k Φ((z − m_k) / s_k)
+        with kind k  ∫ Π_{j ≠ k} Φ((u − m_j) / s_j) dΦ((u − m_k) / s_k) over u > z, at `points` quantiles of that part
+
+    z makes the current strategy's number of contacts.
 
     Learned: `models_` and `threshold_`.
     """
@@ -41,7 +43,7 @@ class LinThompson:
         context = training.timeline.free_context()
         self.models_ = LinearModels.fit(training)
         mean, deviation = self._scores(context)
-        choice, reach = context.mask[:, 0], CERTAIN * deviation.max(initial=1.0)
+        choice, reach = context.mask[:, 0], CERTAIN * deviation.max(initial=0.0)
         self.threshold_ = -matching_offset(
             lambda offset: training.contacts_of(
                 np.where(choice, -np.expm1(_log_none_above(-offset, mean, deviation, context.mask[:, 1:])), 1.0)

@@ -31,6 +31,7 @@ class LinearFeatures:
 
     encoder: FeatureEncoder
     columns: Any
+    size: int  # d
 
     @classmethod
     def fit(cls, context: Context) -> Self:
@@ -42,18 +43,21 @@ class LinearFeatures:
             SimpleImputer(add_indicator=True, keep_empty_features=True),
             StandardScaler(),
         )
-        texts = OneHotEncoder(
-            max_categories=MAX_CATEGORIES, handle_unknown="infrequent_if_exist", sparse_output=False
-        )
+        texts = OneHotEncoder(max_categories=MAX_CATEGORIES, handle_unknown="infrequent_if_exist", sparse_output=False)
         columns = ColumnTransformer(
             [("numbers", numbers, np.flatnonzero(~is_text)), ("texts", texts, np.flatnonzero(is_text))]
         )
-        return cls(encoder, columns.fit(encoder.transform(context).astype(np.float64)))
+        matrix = encoder.transform(context).astype(np.float64)
+        columns.fit(matrix)
+        return cls(encoder, columns, columns.transform(matrix[:1]).shape[1] + 1)
 
     def transform(self, context: Context, rows: Any = slice(None)) -> FloatArray:
         """The features (n, d) at `rows`."""
-        plain = self.columns.transform(self.encoder.transform(context, rows).astype(np.float64))
-        return np.column_stack([plain, np.ones(len(plain))])
+        matrix = self.encoder.transform(context, rows).astype(np.float64)
+        x = np.ones((len(matrix), self.size))
+        if len(matrix):  # no row is too few for scikit-learn
+            x[:, :-1] = self.columns.transform(matrix)
+        return x
 
 
 @dataclass(frozen=True)

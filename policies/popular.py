@@ -19,9 +19,9 @@ PRIOR_INTERESTS = 5.0  # how many interests of the average kind each kind's rate
 class MostPopularKind:
     """As many contacts as the current strategy, at random moments, with the kind of the highest logged interest rate.
 
-    The rate of kind k is shrunk to the rate r̄ of all: (interests_k + m) / (contacts_k + m / r̄) with m =
-    `PRIOR_INTERESTS`, so that two lucky contacts do not make a kind the best. It is the rate among those whom the current
-    strategy chose for the kind: nothing is adjusted for. Where the best kind is masked, the best of the allowed is taken.
+    The rate of kind k is shrunk to the rate r of all: (interests_k + m) / (contacts_k + m / r), m = `PRIOR_INTERESTS`,
+    so that two lucky contacts do not make a kind the best. It is the rate among those whom the current strategy chose
+    for the kind: nothing is adjusted for. Where the best kind is masked, the best of the allowed is taken.
 
     Learned: `rates_` (K,), and `contact_probability_` given that the user is free.
     """

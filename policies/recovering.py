@@ -1,4 +1,4 @@
-"""Recovering difference softmax: how much better a kind is than the others where it was possible, and how rested a user.
+"""Recovering difference softmax: how much better a kind is than the others, and how rested a user.
 
 Yancey and Settles (KDD 2020) choose among reminders, one of which is sent every day. Here sending none is possible too,
 and the log tells one recency only: that of the last contact of whatever kind.
@@ -11,10 +11,11 @@ import numpy as np
 from scipy.special import expit
 
 from engagex_sim.cap import DAY
-from engagex_sim.columns import FloatArray
+from engagex_sim.columns import BoolArray, FloatArray
 from engagex_sim.occupancy import contact_probabilities
 from engagex_sim.policy import Context
 from engagex_sim.policy_states import days_since_contact
+from engagex_sim.timeline import Timeline
 from policies.kinds import soft_choice, spread
 from policies.volume import matching_offset
 
@@ -30,11 +31,11 @@ CERTAIN = 40.0  # log odds beyond which a probability is 0 or 1 to the last bit
 class RecoveringSoftmax:
     """Kind k in proportion to exp((s_k − γ 2^(−d / h)) / τ), no contact to exp(c); d days since the last contact.
 
-    s_k = (μ⁺ − μ⁻) / μ⁻ compares the interest rate of contacts with kind k to that of contacts with another kind where k
-    was possible. Both are means weighted by the inverse propensity of that choice given a contact, mixed with
-    `PRIOR_CONTACTS` at the common rate in proportion to their effective sample size (Kish 1965). With one kind s = 0. As d
-    is the same for all kinds, the penalty does not move their shares, only how probable a contact is. c is found with the
-    recursion over days since the last contact, so that the expected number of contacts is the current strategy's.
+    s_k = (μ⁺ − μ⁻) / μ⁻ compares the interest rate of contacts with kind k to that of contacts with another kind where
+    k was possible. Both are means weighted by the inverse propensity of that choice given a contact, and mixed with
+    `PRIOR_CONTACTS` at the common rate, according to their effective sample size (Kish 1965). With one kind s = 0. As d
+    is the same for all kinds, the penalty does not move their shares, only how probable a contact is. c is found with
+    the recursion over days since the last contact, so that the expected number of contacts is the current strategy's.
 
     Learned: `scores_` (K,) and `offset_` (−c).
     """
@@ -48,30 +49,12 @@ class RecoveringSoftmax:
 
     def fit(self, training: "Training") -> Self:
         """Compare the kinds, and find c."""
-        t = training.timeline
+        timeline = training.timeline
         self.scores_ = relative_differences(training)
-        context, states = t.free_context(), days_since_contact(t)
+        context = timeline.free_context()
         odds, _ = self._softmax(context)
-        by_state = self._penalty(np.array([states.days(state) for state in range(states.size)]))
-        bare = replace(t, columns={})  # the recursion needs no features
-        parts = []
-        for first in range(0, t.n_users, USERS_AT_ONCE):
-            users = np.arange(first, min(first + USERS_AT_ONCE, t.n_users))
-            parts.append((bare.drawn(users), slice(t.user_start[first], t.user_start[users[-1] + 1])))
-
-        def contacts_at(offset: float) -> float:
-            total = 0.0
-            for part, rows in parts:
-                penalty = np.tile(by_state, (len(part), 1))
-                since = part.time - part.initial.last_contact[part.user_of_row]  # known exactly
-                own = np.searchsorted(np.array(states.edges), since, side="right")
-                penalty[np.arange(len(part)), own] = self._penalty(since / DAY)
-                contact = np.where(context.mask[rows, :1], expit(odds[rows, None] - penalty + offset), 1.0)
-                total += float(contact_probabilities(part, contact[:, :, None], states).sum())
-            return total / t.n_users
-
         self.offset_ = matching_offset(
-            contacts_at,
+            lambda offset: self._contacts_per_user(timeline, odds + offset, context.mask[:, 0]),
             -CERTAIN - odds.max(initial=0.0),
             CERTAIN + self.gamma / self.temperature - odds.min(initial=0.0),
             training.current_contacts_per_user,
@@ -91,6 +74,23 @@ class RecoveringSoftmax:
     def _penalty(self, days: FloatArray) -> FloatArray:
         """What the log odds lack `days` after a contact, same shape."""
         return np.asarray(self.gamma / self.temperature * np.exp2(-days / self.half_life))
+
+    def _contacts_per_user(self, timeline: Timeline, odds: FloatArray, choice: BoolArray) -> float:
+        """Expected contacts per user where the log odds of one are `odds` (n,) less the penalty."""
+        states, bare = days_since_contact(timeline), replace(timeline, columns={})  # the recursion needs no features
+        by_state = self._penalty(np.array([states.days(state) for state in range(states.size)]))
+        contacts = 0.0
+        for users in np.array_split(np.arange(timeline.n_users), -(-timeline.n_users // USERS_AT_ONCE)):
+            part, rows = bare.drawn(users), slice(timeline.user_start[users[0]], timeline.user_start[users[-1] + 1])
+            penalty = np.tile(by_state, (len(part), 1))
+            since = (
+                part.time - part.initial.last_contact[part.user_of_row]
+            )  # a contact before the evaluation is known exactly
+            own = np.searchsorted(np.array(states.edges), since, side="right")
+            penalty[np.arange(len(part)), own] = self._penalty(since / DAY)
+            contact = np.where(choice[rows, None], expit(odds[rows, None] - penalty), 1.0)
+            contacts += float(contact_probabilities(part, contact[:, :, None], states).sum())
+        return contacts / timeline.n_users
 
 
 def relative_differences(training: "Training") -> FloatArray:

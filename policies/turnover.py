@@ -13,6 +13,7 @@ from policies.xgb import best_kind
 if TYPE_CHECKING:
     from engagex_sim.training import Training
 
+ROUNDING = 1e-9  # of a balance that is exactly 0
 POINTS, ROUNDS = 33, 4  # shares of the decision points that are tried, each round between the neighbours of the best
 
 
@@ -23,10 +24,10 @@ class XgbTurnover:
 
         maximise I(z)  subject to  value × I(z) − cost × C(z) ≥ 0
 
-    where expected contacts C and interests I follow from the reward model through the recursion under the cap. Nobody is
-    contacted where no threshold pays. `xgb_profit` stops at the last contact that earns its own cost; this spends what
-    the good contacts earn on further ones until nothing is left. Under a cap it may stop before that: a poor contact
-    blocks a better one for as long as the cap lasts, so that more contacts can mean fewer interests.
+    where expected contacts C and interests I follow from the reward model through the recursion under the cap. Nobody
+    is contacted where no threshold pays. `xgb_profit` stops at the last contact that earns its own cost; this spends
+    what the good contacts earn on further ones until nothing is left. Under a cap it may stop before that: a poor
+    contact blocks a better one for as long as the cap lasts, so that more contacts can mean fewer interests.
 
     Learned: `reward_model_`, `threshold_` (inf: nobody), and `tie_probability_` of a contact exactly at it.
     """
@@ -44,8 +45,8 @@ class XgbTurnover:
         def interests_at_no_loss(share: float) -> float:
             contact = contact_probability(scores, *_top(ascending, share))
             q = training.contact_probability(np.where(choice, contact, 1.0))
-            interests = float(q @ interest)
-            return interests if training.value * interests >= training.cost * float(q.sum()) else -np.inf
+            interests, contacts = float(q @ interest), float(q.sum())
+            return interests if training.value * interests >= training.cost * contacts * (1 - ROUNDING) else -np.inf
 
         shares = np.linspace(0.0, 1.0, POINTS)
         for _ in range(ROUNDS):

@@ -53,7 +53,7 @@ def matching_offset(contacts_at: Callable[[float], float], low: float, high: flo
         return np.inf
     if contacts_at(-np.inf) >= target:
         return -np.inf
-    return float(brentq(lambda offset: contacts_at(offset) - target, low, high, xtol=1e-12))
+    return float(brentq(lambda offset: contacts_at(offset) - target, low, high, xtol=1e-9))
 
 
 def contact_probability(scores: FloatArray, threshold: float, tie: float) -> FloatArray:

@@ -27,9 +27,7 @@ class XgbEpsilon:
         """Take over the reward model and find the threshold."""
         context = training.timeline.free_context()
         self.reward_model_ = training.reward_model
-        self.rule_ = EpsilonGreedy.at_volume(
-            self.reward_model_.predict(context), context.mask, training, self.epsilon
-        )
+        self.rule_ = EpsilonGreedy.at_volume(self.reward_model_.predict(context), context.mask, training, self.epsilon)
         return self
 
     def action_probabilities(self, context: Context) -> FloatArray:

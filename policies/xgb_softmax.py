@@ -13,6 +13,7 @@ from policies.volume import matching_offset
 if TYPE_CHECKING:
     from engagex_sim.training import Training
 
+COLDEST = 1e-9  # τ where all predictions are equal: any would do
 CERTAIN = 40.0  # log odds beyond which a probability is 0 or 1 to the last bit
 
 
@@ -36,7 +37,7 @@ class XgbSoftmax:
         context = training.timeline.free_context()
         self.reward_model_ = training.reward_model
         predictions = self.reward_model_.predict(context)
-        self.temperature_ = self.temperature * float(predictions.std()) or 1.0  # any, where all predictions are equal
+        self.temperature_ = max(self.temperature * float(predictions.std()), COLDEST)
         odds, _ = soft_choice(predictions / self.temperature_, context.mask)
         choice = context.mask[:, 0]
         self.offset_ = matching_offset(
