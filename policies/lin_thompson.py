@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
-from scipy.special import log_ndtr, ndtr, ndtri
+from scipy.special import ndtr, ndtri
 
 from engagex_sim.columns import BoolArray, FloatArray
 from engagex_sim.policy import Context
@@ -46,7 +46,7 @@ class LinThompson:
         choice, reach = context.mask[:, 0], CERTAIN * deviation.max(initial=0.0)
         self.threshold_ = -matching_offset(
             lambda offset: training.contacts_of(
-                np.where(choice, -np.expm1(_log_none_above(-offset, mean, deviation, context.mask[:, 1:])), 1.0)
+                np.where(choice, 1.0 - _none_above(-offset, mean, deviation, context.mask[:, 1:]), 1.0)
             ),
             -mean.max(initial=0.0) - reach,
             reach - mean.min(initial=0.0),
@@ -58,7 +58,7 @@ class LinThompson:
         """(n, K + 1): how probable it is that no kind's score exceeds the threshold, and that each is the highest."""
         mean, deviation = self._scores(context)
         allowed = context.mask[:, 1:]
-        contact = -np.expm1(_log_none_above(self.threshold_, mean, deviation, allowed))
+        contact = 1.0 - _none_above(self.threshold_, mean, deviation, allowed)
         return spread(contact, self._highest_above(mean, deviation, allowed), context.mask)
 
     def _scores(self, context: Context) -> tuple[FloatArray, FloatArray]:
@@ -78,13 +78,10 @@ class LinThompson:
             for point in range(self.points):
                 upper_tail = above[:, k] * (point + 0.5) / self.points
                 score = mean[:, k] - deviation[:, k] * ndtri(upper_tail)
-                shares[:, k] += np.exp(_log_none_above(score[:, None], mean, deviation, others))
+                shares[:, k] += _none_above(score[:, None], mean, deviation, others)
         return above * shares
 
 
-def _log_none_above(
-    level: float | FloatArray, mean: FloatArray, deviation: FloatArray, allowed: BoolArray
-) -> FloatArray:
-    """(n,) log of the probability that no allowed kind's score exceeds `level`, a number or (n, 1)."""
-    below = np.where(allowed, log_ndtr((level - mean) / deviation), 0.0)
-    return np.asarray(below.sum(axis=1))
+def _none_above(level: float | FloatArray, mean: FloatArray, deviation: FloatArray, allowed: BoolArray) -> FloatArray:
+    """(n,) the probability that no allowed kind's score exceeds `level`, a number or (n, 1)."""
+    return np.asarray(np.where(allowed, ndtr((level - mean) / deviation), 1.0).prod(axis=1))
