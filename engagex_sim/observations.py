@@ -7,7 +7,7 @@ from typing import Any, Self
 import numpy as np
 from gymnasium import spaces
 
-from engagex_sim.columns import AnyArray, Column
+from engagex_sim.columns import AnyArray, Column, FloatArray
 from engagex_sim.errors import InputError
 from engagex_sim.policy import HISTORY_FEATURES, Context
 
@@ -68,6 +68,15 @@ class Observations:
             else:
                 observed[name] = column.codes_for(labels).astype(np.int64) + 1
         return observed
+
+    def observe_flat(self, context: Context) -> FloatArray:
+        """The same as one matrix (n, d), each code as 0/1 columns: the rows of gymnasium's `FlattenObservation`."""
+        observed = self.observe(context)
+        parts = []
+        for name in self.space.spaces:
+            labels = self.categories.get(name)
+            parts.append(observed[name] if labels is None else np.eye(len(labels) + 1)[observed[name]])
+        return np.hstack(parts)
 
 
 def _finite(column: Column) -> AnyArray:

@@ -3,6 +3,7 @@
 from typing import Any, Self
 
 import numpy as np
+from gymnasium import spaces
 
 from engagex_sim.columns import FloatArray
 from engagex_sim.errors import InputError
@@ -18,7 +19,8 @@ class MaskablePPOPolicy:
     A model trained with `VecNormalize` is given observations normalised as at the end of its training.
 
     Arguments:
-        model: a `sb3_contrib.MaskablePPO` that observes a `Dict`.
+        model: a `sb3_contrib.MaskablePPO` that observes the environment's `Dict`, or what gymnasium's
+            `FlattenObservation` makes of it.
         observations: the environment's `observations`.
         deterministic: always the likeliest action, instead of the probabilities that the model draws from. Drawing is
             easier to evaluate from a log.
@@ -35,7 +37,8 @@ class MaskablePPOPolicy:
         deterministic: bool = False,
         name: str = "maskable_ppo",
     ) -> None:
-        if model.observation_space != observations.space:
+        flat = spaces.flatten_space(observations.space)
+        if model.observation_space not in (observations.space, flat):
             raise InputError(
                 f"Policy {name}: the model learned from other observations; give those of its own environment,"
                 " env.unwrapped.observations."
@@ -43,6 +46,7 @@ class MaskablePPOPolicy:
         self.name = name
         self.observations = observations
         self.deterministic = deterministic
+        self._flat = model.observation_space == flat
         self._n_actions = int(model.action_space.n)
         self._network = model.policy
         self._normalize = model.get_vec_normalize_env()  # None where there is none
@@ -60,12 +64,14 @@ class MaskablePPOPolicy:
                 f"Policy {self.name} learned to choose among {self._n_actions} actions;"
                 f" this log has {context.mask.shape[1]}."
             )
-        observed = self.observations.observe(context)
+        seen = self.observations
+        observed = {"": seen.observe_flat(context)} if self._flat else seen.observe(context)
         probabilities = np.zeros(context.mask.shape)
         self._network.set_training_mode(False)
         for first in range(0, len(context), ROWS_AT_ONCE):
             rows = slice(first, first + ROWS_AT_ONCE)
-            batch = {name: values[rows] for name, values in observed.items()}
+            batch: Any = {name: values[rows] for name, values in observed.items()}
+            batch = batch[""] if self._flat else batch
             if self._normalize is not None:
                 batch = self._normalize.normalize_obs(batch)
             with torch.no_grad():
