@@ -1,20 +1,20 @@
 """The timeline as a Gymnasium environment: one episode is one user."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import gymnasium
 import numpy as np
 from gymnasium import spaces
 
-from engagex_sim.columns import AnyArray, Column, IntArray
+from engagex_sim.columns import AnyArray, IntArray
 from engagex_sim.features import History
-from engagex_sim.policy import HISTORY_FEATURES, Context
+from engagex_sim.observations import Observations
+from engagex_sim.policy import Context
 from engagex_sim.simulate import RewardProbabilities
 from engagex_sim.timeline import Timeline
 
 Observation = dict[str, Any]
-LARGE = 1e12
-NOT_A_NUMBER = -1.0  # stands for "missing" and for "never" in observations, which must be finite
 
 
 class EngageXEnv(gymnasium.Env[Observation, np.int64]):
@@ -42,18 +42,24 @@ class EngageXEnv(gymnasium.Env[Observation, np.int64]):
         mask that allows action 0 alone.
 
     Information:
-        `user` (guid), `time` (seconds since 1970 in the log's clock), `action_mask`, `illegal_action`.
+        `user` (guid), `time` (seconds since 1970 in the log's clock), `action_mask`, `illegal_action`, and
+        `reward_probability` of the action just taken (0 for no contact): the reward without the noise of its draw.
 
     Arguments:
         timeline: evaluation timeline to replay; by default that of a small synthetic world.
         reward_probabilities: context of n rows → (n, K), a reward model's `predict` or a world's truth; by default the
             world's.
+        features: names of the features to observe, history features among them; by default all. A policy that observes
+            `interests_so_far` gets no verdict from an evaluation, see the README.
     """
 
     metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012 — declared so by Gymnasium
 
     def __init__(
-        self, timeline: Timeline | None = None, reward_probabilities: RewardProbabilities | None = None
+        self,
+        timeline: Timeline | None = None,
+        reward_probabilities: RewardProbabilities | None = None,
+        features: Sequence[str] | None = None,
     ) -> None:
         if (timeline is None) != (reward_probabilities is None):
             raise ValueError("give both a timeline and its reward probabilities, or neither")
@@ -64,16 +70,9 @@ class EngageXEnv(gymnasium.Env[Observation, np.int64]):
         self._timeline = timeline
         self._chance = reward_probabilities
         self._playable = np.flatnonzero(np.diff(timeline.user_start))
-        shown = {name: column for name, column in timeline.columns.items() if not name.startswith("_")}
-        self.categories: dict[str, tuple[str, ...]] = {
-            name: tuple(column.categories) for name, column in shown.items() if column.categories is not None
-        }
-        self._numbers = [name for name in shown if name not in self.categories] + list(HISTORY_FEATURES)
-        box = spaces.Box(-LARGE, LARGE, (1,), np.float64)
-        self.observation_space = spaces.Dict(
-            dict.fromkeys(self._numbers, box)
-            | {name: spaces.Discrete(len(labels) + 1) for name, labels in self.categories.items()}
-        )
+        self.observations = Observations.of(timeline.columns, features)
+        self.categories = self.observations.categories
+        self.observation_space = self.observations.space
         self.action_space = spaces.Discrete(len(timeline.kinds) + 1)
         self._row = self._end = self._user = 0
         self._state = History.none(1)
@@ -93,7 +92,7 @@ class EngageXEnv(gymnasium.Env[Observation, np.int64]):
             self._user = int(found[0])
         self._row, self._end = (int(row) for row in self._timeline.user_start[self._user : self._user + 2])
         self._state = self._timeline.initial.take(np.array([self._user]))
-        return self._observation(), self._info(illegal=False)
+        return self._observation(), self._info(illegal=False, chance=0.0)
 
     def step(self, action: np.int64) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """Decide at the current decision point and go on to the next."""
@@ -102,13 +101,14 @@ class EngageXEnv(gymnasium.Env[Observation, np.int64]):
         context = self._context()
         illegal = not context.mask[0, int(action)]
         taken = int(context.mask[0].argmax()) if illegal else int(action)
-        reward = 0.0
+        reward = chance = 0.0
         if taken > 0:
-            reward = float(self.np_random.random() < self._chance(context)[0, taken - 1])
+            chance = float(self._chance(context)[0, taken - 1])
+            reward = float(self.np_random.random() < chance)
             time = self._timeline.time[[self._row]]
             self._state = History(time, self._state.contacts + 1, self._state.interests + int(reward))
         self._row += 1
-        return self._observation(), reward, self._row >= self._end, False, self._info(illegal)
+        return self._observation(), reward, self._row >= self._end, False, self._info(illegal, chance)
 
     def action_masks(self) -> AnyArray:
         """(K + 1,) bool: what is allowed now; after the end, only no contact."""
@@ -126,22 +126,16 @@ class EngageXEnv(gymnasium.Env[Observation, np.int64]):
         return self._timeline.context(self._rows, history=self._state)
 
     def _observation(self) -> Observation:
-        context = self._context()
-        numbers = {name: _finite(context.column(name)) for name in self._numbers}
-        return numbers | {name: np.int64(context.column(name).values[0] + 1) for name in self.categories}
+        return {name: values[0] for name, values in self.observations.observe(self._context()).items()}
 
-    def _info(self, illegal: bool) -> dict[str, Any]:
+    def _info(self, illegal: bool, chance: float) -> dict[str, Any]:
         return {
             "user": str(self._timeline.user_id[self._user]),
             "time": int(self._timeline.time[self._rows[0]]),
             "action_mask": self.action_masks().astype(np.int8),
             "illegal_action": illegal,
+            "reward_probability": chance,
         }
-
-
-def _finite(column: Column) -> AnyArray:
-    value = column.values.astype(np.float64)
-    return np.where(np.isfinite(value), np.clip(value, -LARGE, LARGE), NOT_A_NUMBER)
 
 
 def _small_world() -> tuple[Timeline, RewardProbabilities]:

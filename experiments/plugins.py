@@ -1,4 +1,4 @@
-"""Policies from names, from `path/to/file.py:Class` and from `package.module:Class`."""
+"""Policies from names, built in or of installed packages, from `path/to/file.py:Class` and `package.module:Class`."""
 
 import importlib
 import importlib.util
@@ -8,6 +8,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from hashlib import sha256
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -17,6 +18,7 @@ import cloudpickle
 from engagex_sim.errors import InputError
 from engagex_sim.policy import Policy, policy_name
 from engagex_sim.result import CURRENT
+from experiments.entry_points import entry_point, entry_point_names, package_of
 from experiments.guard import GuardedLearner, GuardedPolicy, guarded
 from policies import REGISTRY
 
@@ -41,6 +43,9 @@ def load_policies(specs: Sequence[str]) -> list[Policy]:
 
 def load_policy(spec: str) -> Policy:
     """The policy that `spec` names, ready to be evaluated."""
+    offered = entry_point(spec)
+    if offered is not None:
+        return _policy_of_package(offered)
     if spec in REGISTRY:
         return REGISTRY[spec]()
     place, colon, class_name = spec.rpartition(":")
@@ -51,11 +56,20 @@ def load_policy(spec: str) -> Policy:
             " package.module:Class."
         )
     module = _module_from_file(spec, Path(place)) if _is_path(place) else _module_by_name(spec, place)
-    return _policy_of(spec, module, class_name)
+    return _policy_of(spec, _class_in(spec, module, class_name), Path(str(module.__file__)))
 
 
 def _registered() -> str:
-    return ", ".join(REGISTRY)
+    return ", ".join([*REGISTRY, *entry_point_names()])
+
+
+def _policy_of_package(offered: EntryPoint) -> Policy:
+    """The policy behind an entry point, called by the entry's name."""
+    spec = f"{offered.name} of package {package_of(offered)}"
+    found = guarded(f"Policy {spec} cannot be loaded", None, offered.load)
+    if not inspect.isclass(found):
+        raise InputError(f"Policy {spec}: {offered.value} is no class; an entry point must be package.module:Class.")
+    return _policy_of(spec, found, Path(str(sys.modules[found.__module__].__file__)), offered.name)
 
 
 def _is_path(place: str) -> bool:
@@ -90,28 +104,31 @@ def _module_by_name(spec: str, name: str) -> ModuleType:
         raise
 
 
-def _policy_of(spec: str, module: ModuleType, class_name: str) -> Policy:
-    """An instance of the class behind a guard, checked as far as that goes without asking it anything."""
+def _class_in(spec: str, module: ModuleType, class_name: str) -> type:
     found = getattr(module, class_name, None)
     if not inspect.isclass(found):
         own = [name for name, thing in vars(module).items() if inspect.isclass(thing) and _answers(thing)]
         known = f"it has {', '.join(own)}" if own else "no class there has a method action_probabilities"
         raise InputError(f"Policy {spec}: there is no class {class_name!r}; {known}.")
+    return found
+
+
+def _policy_of(spec: str, found: type, source: Path, name: str | None = None) -> Policy:
+    """An instance of the class behind a guard, checked as far as that goes without asking it anything."""
     if not _answers(found):
-        raise InputError(f"Policy {spec}: class {class_name} lacks the method action_probabilities(self, context).")
+        raise InputError(f"Policy {spec}: class {found.__name__} lacks the method action_probabilities(self, context).")
     needed = _arguments_needed(found)
     if needed:
         raise InputError(
-            f"Policy {spec}: the constructor of {class_name} needs {', '.join(needed)}, but a policy is made without"
-            " arguments; give them defaults."
+            f"Policy {spec}: the constructor of {found.__name__} needs {', '.join(needed)}, but a policy is made"
+            " without arguments; give them defaults."
         )
-    source = Path(str(module.__file__))
     policy = guarded(f"Policy {spec} cannot be made", source, found)
     for method, argument in (("action_probabilities", "context"), ("fit", "training")):
         bound = getattr(policy, method, None)
         if bound is not None and not _takes_one_argument(bound):
             raise InputError(f"Policy {spec}: {method} must take one argument besides self, {argument}.")
-    name = policy_name(policy)
+    name = name or policy_name(policy)
     if name == CURRENT or not name.isprintable():
         raise InputError(f"Policy {spec} cannot be called {name!r}; give it another attribute `name`.")
     return (GuardedLearner if hasattr(policy, "fit") else GuardedPolicy)(policy, name, source)

@@ -4,8 +4,8 @@ import numpy as np
 
 from engagex_sim.columns import FloatArray
 from engagex_sim.errors import InputError
+from engagex_sim.kinds import spread
 from engagex_sim.policy import Context
-from policies.kinds import spread
 
 
 class Never:

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from engagex_sim.columns import FloatArray
+from engagex_sim.kinds import spread
 from engagex_sim.policy import Context
-from policies.kinds import spread
-from policies.volume import matching_probability
+from engagex_sim.volume import matching_probability
 
 if TYPE_CHECKING:
     from engagex_sim.training import Training

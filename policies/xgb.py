@@ -4,25 +4,13 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from engagex_sim.columns import BoolArray, FloatArray
+from engagex_sim.columns import FloatArray
+from engagex_sim.kinds import best_kind, spread
 from engagex_sim.policy import Context
-from policies.kinds import spread
-from policies.volume import contact_probability, matching_threshold
+from engagex_sim.volume import contact_probability, matching_threshold
 
 if TYPE_CHECKING:
     from engagex_sim.training import Training
-
-DECIMALS = 12  # equal predictions stay equal whichever batch they were computed in
-
-
-def best_kind(predictions: FloatArray, mask: BoolArray) -> tuple[FloatArray, BoolArray]:
-    """The highest predicted interest among allowed kinds (n,), and which kinds have it (n, K).
-
-    `predictions` is (n, K), `mask` (n, K + 1). Where no kind is allowed the prediction is −inf.
-    """
-    allowed = np.where(mask[:, 1:], np.round(predictions, DECIMALS), -np.inf)
-    best = allowed.max(axis=1)
-    return best, allowed == best[:, None]
 
 
 class XgbGreedy:

@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from engagex_sim.errors import InputError
+from engagex_sim.kinds import spread
 from engagex_sim.models.calibrate import constant
 from engagex_sim.policy import policy_name
 from engagex_sim.testing import ExampleLog, check_policy
+from engagex_sim.volume import matching_threshold
 from policies import REGISTRY
 from policies.fixed import FirstChance, Never, Uniform
-from policies.kinds import spread
 from policies.random_matched import RandomMatched
-from policies.volume import matching_threshold
 from policies.xgb import XgbGreedy, XgbProfit
 
 
@@ -206,6 +206,84 @@ class HasNoAnswer:
     pass
 
 
+class CannotBeCopied:
+    def __deepcopy__(self, memo):
+        raise TypeError("it holds a file")
+
+    def action_probabilities(self, context):
+        return contacts_with(0.5, context)
+
+
+class SumsToTwo:
+    def action_probabilities(self, context):
+        return 2 * contacts_with(0.5, context)
+
+
+class IsNegative:
+    def action_probabilities(self, context):
+        kinds = contacts_with(0.5, context)[:, 1:]
+        return np.column_stack([1 + kinds.sum(axis=1), -kinds])
+
+
+class NeedsARow:
+    def action_probabilities(self, context):
+        return contacts_with(0.5 if context["hour"].max() < 24 else 0.4, context)
+
+
+class RemembersItsFirstQuestion:
+    """Contacts as often as it is late in the first rows that it ever sees, those that lie ahead included."""
+
+    def action_probabilities(self, context):
+        if not hasattr(self, "contact"):
+            self.contact = context["hour"].mean() / 24 if len(context) else 0.5
+        return contacts_with(self.contact, context)
+
+
+class RemembersLaterContent:
+    """What lies ahead changes it; that nothing lies ahead does not."""
+
+    def action_probabilities(self, context):
+        if not hasattr(self, "carts"):
+            later = context["day"] >= 18
+            self.carts = (context["type"][later] == "cart").sum() if later.any() else 0
+        return contacts_with(1 / (2 + self.carts), context)
+
+
+class RemembersOtherUsers:
+    """The same with the rows that come early alone."""
+
+    def action_probabilities(self, context):
+        if not hasattr(self, "contact"):
+            self.contact = context["hour"][context["day"] < 10].mean() / 24 if len(context) else 0.5
+        return contacts_with(self.contact, context)
+
+
+class IsMadeAtRandom:
+    def __init__(self):
+        self.contact = np.random.default_rng().random()
+
+    def action_probabilities(self, context):
+        return contacts_with(self.contact, context)
+
+
+class ChangesItsTraining:
+    def fit(self, training):
+        training.timeline.columns["hour"].values[:] = 0
+        return self
+
+    def action_probabilities(self, context):
+        return contacts_with(0.5, context)
+
+
+class DrawsWithASeedOfItsOwn:
+    def fit(self, training):
+        self.contact_ = np.random.default_rng().random() / training.value
+        return self
+
+    def action_probabilities(self, context):
+        return contacts_with(self.contact_, context)
+
+
 @pytest.mark.parametrize(
     ("policy", "sentence"),
     [
@@ -218,6 +296,16 @@ class HasNoAnswer:
         (ForgetsToReturnSelf, "must return self, not NoneType"),
         (LearnsSomethingElseEachTime, "learns something else from the same training"),
         (HasNoAnswer, "no method action_probabilities"),
+        (CannotBeCopied, "cannot be copied, .* TypeError: it holds a file"),
+        (SumsToTwo, "sums to 2 instead of 1"),
+        (IsNegative, "negative or not numbers"),
+        (NeedsARow, "cannot be asked about no row"),
+        (RemembersItsFirstQuestion, "looks ahead"),
+        (RemembersLaterContent, "looks ahead"),
+        (RemembersOtherUsers, "changes with who else is asked about"),
+        (IsMadeAtRandom, "answers something else when it is made again"),
+        (ChangesItsTraining, "fit of changes_its_training changes the training .hour"),
+        (DrawsWithASeedOfItsOwn, "learns something else from the same training"),
     ],
 )
 def test_the_contract_names_what_a_policy_does_wrong(policy, sentence):

@@ -4,6 +4,18 @@ import numpy as np
 
 from engagex_sim.columns import BoolArray, FloatArray
 
+DECIMALS = 12  # equal predictions stay equal whichever batch they were computed in
+
+
+def best_kind(predictions: FloatArray, mask: BoolArray) -> tuple[FloatArray, BoolArray]:
+    """The highest predicted interest among allowed kinds (n,), and which kinds have it (n, K).
+
+    `predictions` is (n, K), `mask` (n, K + 1). Where no kind is allowed the prediction is −inf.
+    """
+    allowed = np.where(mask[:, 1:], np.round(predictions, DECIMALS), -np.inf)
+    best = allowed.max(axis=1)
+    return best, allowed == best[:, None]
+
 
 def spread(contact: FloatArray, shares: FloatArray | BoolArray, mask: BoolArray) -> FloatArray:
     """Action probabilities (n, K + 1): contact with probability `contact`, kinds in the proportions of `shares`.
