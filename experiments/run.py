@@ -108,6 +108,70 @@ def check(
     check_log(context.params)
 
 
+@app.command("recommend", help=SUMMARIES["recommend"])
+def recommend(
+    context: typer.Context,
+    policy: Annotated[
+        str, typer.Option(metavar="NAME", help="One policy, by name or as path/to/file.py:Class.")
+    ] = "xgb_greedy",
+    at: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DATE",
+            help="When: YYYY-mm-dd, its midnight, or with HH:MM:SS. Later rows are not read.",
+            show_default="the end of the log",
+        ),
+    ] = None,
+    capacity: Annotated[
+        int | None, typer.Option(metavar="N", min=0, help="At most so many contacts, the best.", show_default="none")
+    ] = None,
+    budget: Annotated[
+        float | None,
+        typer.Option(metavar="X", min=0, help="At most so much for contacts at --cost each.", show_default="none"),
+    ] = None,
+    assign: Annotated[
+        str | None,
+        typer.Option(
+            metavar="control=SHARE", help="A control group by hashed guid, for an A/B test.", show_default="off"
+        ),
+    ] = None,
+    salt: Annotated[str, typer.Option(metavar="TEXT", help="Another one makes other groups.")] = "",
+    no_evaluation: Annotated[
+        bool, typer.Option("--no-evaluation", help="Do not ask whether the log supports the policy.")
+    ] = False,
+    triggers: opt.Triggers = None,
+    actions: opt.Actions = None,
+    users: opt.Users = None,
+    columns: opt.Columns = None,
+    triggers_are: opt.TriggersAre = "auto",
+    decision_points: opt.DecisionPoints = "auto",
+    cap_days: opt.CapDays = 14.0,
+    burn_in_days: opt.BurnInDays = None,
+    start: opt.Start = "logged",
+    match_window_hours: opt.MatchWindowHours = 24.0,
+    allow_rejected: opt.AllowRejected = 0.05,
+    allow_orphans: opt.AllowOrphans = 0.05,
+    folds: opt.Folds = None,
+    value: opt.Value = 5.0,
+    cost: opt.Cost = 1.0,
+    imbalance: opt.Imbalance = "none",
+    grid: opt.Grid = "small",
+    n_boot: opt.NBoot = None,
+    out: opt.OutOfRun = None,
+    seed: opt.Seed = 0,
+    threads: opt.Threads = opt.cores(),  # noqa: B008 — asked once
+    device: opt.Device = "cpu",
+    executor: opt.Executor = "threads",
+    scheduler: opt.Scheduler = None,
+    no_cache: opt.NoCache = False,
+    small: opt.SmallVariant = False,
+    quiet: opt.Quiet = False,
+) -> None:
+    from experiments.recommend import write_recommendations
+
+    write_recommendations(context.params, str(context.obj))
+
+
 @app.command("make_world", help=SUMMARIES["make_world"])
 def make_world(
     world: Annotated[str, typer.Option(metavar="|".join(WORLDS), help="Which world.")] = "visits",
