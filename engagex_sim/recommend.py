@@ -82,11 +82,15 @@ class Decided:
     tie: FloatArray  # (n,) hashed guid
 
     @property
-    def own_score(self) -> FloatArray:
-        """(n,) of the kind that was chosen, of the best one where none was; NaN of those who were not asked."""
+    def own_kind(self) -> IntArray:
+        """(n,) 0 to K − 1: the kind that was chosen, the one with the highest score where none was."""
         best = np.where(np.isnan(self.score), -np.inf, self.score).argmax(axis=1)
-        kind = np.where(self.action > 0, self.action - 1, best)
-        return np.asarray(self.score[np.arange(len(kind)), kind])
+        return np.where(self.action > 0, self.action - 1, best)
+
+    @property
+    def own_score(self) -> FloatArray:
+        """(n,) of that kind; NaN of those who were not asked."""
+        return np.asarray(self.score[np.arange(len(self.action)), self.own_kind])
 
     @property
     def candidates(self) -> IntArray:
@@ -202,7 +206,8 @@ def _ranks(recommender: Recommender, block: int) -> _Ranks:
 
 def best(blocks: Sequence[_Ranks], most: int, control: float = 0.0) -> list[BoolArray]:
     """For each block, which candidates are among the `most` best of all; controls and others share `most`."""
-    score, tie, is_control = (np.concatenate([getattr(b, name) for b in blocks]) for name in ("score", "tie", "control"))
+    score, tie = np.concatenate([b.score for b in blocks]), np.concatenate([b.tie for b in blocks])
+    is_control = np.concatenate([b.control for b in blocks])
     kept = np.zeros(len(score), dtype=np.bool_)
     of_control = round(control * most)
     for group, places in ((is_control, of_control), (~is_control, most - of_control)):
@@ -219,8 +224,8 @@ def _table(
     contact = d.action > 0
     if kept is not None:
         contact[d.candidates] = kept
-    chosen = np.maximum(d.action - 1, 0)
-    labels = np.array(kinds, dtype=object)
+    kind = np.array(kinds, dtype=object)[d.own_kind]
+    kind[~contact] = None
     why = np.select(
         [contact, ~d.came, ~d.asked, d.action > 0], [CONTACT, UNKNOWN, BLOCKED, LIMIT], default=POLICY
     ).astype(object)
@@ -228,9 +233,9 @@ def _table(
         {
             "guid": d.user_id,
             "decision": np.where(contact, CONTACT, WAIT),
-            "kind": np.where(contact, labels[chosen], None),
+            "kind": kind,
             "score": d.own_score,
-            "expected_interests": np.where(contact, d.interest[np.arange(n), chosen], 0.0),
+            "expected_interests": np.where(contact, d.interest[np.arange(n), d.own_kind], 0.0),
             "reason": _reasons(d, why, by, limit),
             "next_eligible": dates(d.next_eligible),
             "alternatives": _alternatives(d, contact, kinds),
@@ -246,8 +251,7 @@ def _reasons(d: Decided, why: TextArray, by: Recommender, limit: Limit | None) -
     name = np.where(d.control, "the current strategy, as modelled,", policy_name(by.policy))
     now = dates(np.array([by.at]))[0]
     last, until = dates(np.where(why == BLOCKED, d.last_contact, 0)), dates(d.next_eligible)
-    best_interest = np.where(np.isnan(d.interest), -np.inf, d.interest).max(axis=1)
-    interest = np.where(d.action > 0, d.interest[np.arange(len(why)), np.maximum(d.action - 1, 0)], best_interest)
+    interest = d.interest[np.arange(len(why)), d.own_kind]
     said = []
     for i, reason in enumerate(why):
         if reason == UNKNOWN:
@@ -269,10 +273,10 @@ def _alternatives(d: Decided, contact: BoolArray, kinds: Sequence[str]) -> list[
     """The kinds that were not recommended with their scores, best first, as in "email 0.03; letter 0.01"."""
     if len(kinds) == 1:
         return [""] * len(contact)
-    said = []
+    said, own = [], d.own_kind
     for i, asked in enumerate(d.asked):
         order = np.argsort(-d.score[i], kind="stable") if asked else ()
-        others = [k for k in order if not (contact[i] and k == d.action[i] - 1)]
+        others = [k for k in order if not (contact[i] and k == own[i])]
         said.append("; ".join(f"{kinds[k]} {d.score[i, k]:.4g}" for k in others))
     return said
 

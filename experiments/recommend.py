@@ -64,7 +64,8 @@ def write_recommendations(options: Options, command: str) -> None:
             terminal.say(note)
         with terminal.progress() as progress:
             progress("learning from all users")
-            recommender = Recommender(log, learn(prepared, policy, settings, at), settings, at, control, options["salt"])
+            fitted = learn(prepared, policy, settings, at)
+            recommender = Recommender(log, fitted, settings, at, control, options["salt"])
             evaluation = None
             if not options["no_evaluation"]:
                 evaluation = _evaluate(prepared, log, policy, settings, over, progress)
@@ -150,11 +151,13 @@ def _limit(options: Options, settings: Settings) -> Limit | None:
     limits = []
     if options["capacity"] is not None:
         capacity = int(options["capacity"])
-        limits.append(Limit(capacity, f"the capacity of {counted(capacity, 'contact')} is used up by higher scores"))
+        limits.append(
+            Limit(capacity, f"the capacity of {counted(capacity, 'contact')} is used up by those who rank higher")
+        )
     if options["budget"] is not None and settings.cost > 0:
         budget = float(options["budget"])
         paid = int(budget / settings.cost * (1 + 1e-12))
-        said = f"the budget of {budget:g} at {settings.cost:g} per contact is used up by higher scores"
+        said = f"the budget of {budget:g} at {settings.cost:g} per contact is used up by those who rank higher"
         limits.append(Limit(paid, said))
     return min(limits, key=lambda limit: limit.contacts, default=None)
 

@@ -59,8 +59,8 @@ EVALUATIONS: Mapping[str, Evaluation] = {
 
 TOOLS: Mapping[str, str] = {
     "check": "Data quality of a log, and the smallest lift that it could show; no training, seconds.",
-    "recommend": "Whom to contact at a date, with which kind and why: one row per user, within cap and capacity.",
     "make_world": "Write the files of a synthetic world, users.csv too where it has attributes, and truth.json.",
+    "recommend": "Whom to contact at a date, with which kind and why: one row per user, within cap and capacity.",
     "estimator_study": "Are the answers right? Bias, RMSE and coverage of every estimator in worlds of known truth.",
     "bench": "What does each stage of baseline_vs_xgb cost as the log grows, and what would the naive way cost?",
     "exploration_check": "Does a plan of exploration keep its word? Plan it, carry it out, and compare the intervals.",
