@@ -12,7 +12,7 @@ from engagex_sim.report import style
 from engagex_sim.report.formats import percent
 from engagex_sim.report.style import INK, PALETTE, QUIET
 
-NAMES = {"estimate": "the estimate", "lower end": "end of its interval", "smallest lift": "smallest lift for all users"}
+NAMES = {"estimate": "the estimate", "lower end": "the end of its interval", "smallest lift": "what all users can show"}
 COLOURS = {"estimate": PALETTE[0], "lower end": PALETTE[1], "smallest lift": QUIET}
 
 
@@ -22,56 +22,37 @@ def power_figure(table: pd.DataFrame, control: Outcome, users: int, days: float,
     share = min(design.control_share, 1 - design.control_share)
     rest = np.array([design.control_share, 1 - design.control_share]) / share  # arms, the smaller one being 1
     at = {str(row["scenario"]): float(min(row["users_control"], row["users_treatment"])) for _, row in rows.iterrows()}
-    figure = style.new_figure(9, 4.9)
+    even = math.isclose(share, 0.5)
+    figure = style.new_figure(9, 5.1)
     ax = figure.add_subplot()
     there_are = share * users
     last = 2.5 * max([there_are, *at.values()])
     places = np.geomspace(max(min([there_are, *at.values()]) / 12, 5), last, 300)
-    ends = []
     for _, row in rows.iterrows():
         name, lift = str(row["scenario"]), float(row["lift_percent"]) / 100
         treatment = control.scaled(1 + lift)
         powers = [100 * power_of(control, treatment, place * rest[0], place * rest[1], design) for place in places]
-        own = COLOURS[name]
-        ax.plot(places, powers, color=own, linewidth=1.4 if name == "smallest lift" else 2.2)
-        ax.plot(at[name], 100 * float(row["power"]), "o", color=own, markersize=8, zorder=3)
-        ends.append((lift, name, own))
+        label = f"{percent(lift, signed=True)}, {NAMES[name]}: {at[name]:,.0f}{' per arm' if even else ''}"
+        width = 1.4 if name == "smallest lift" else 2.2
+        ax.plot(places, powers, color=COLOURS[name], linewidth=width, label=label)
+        ax.plot(at[name], 100 * float(row["power"]), "o", color=COLOURS[name], markersize=8, zorder=3)
     ax.axhline(100 * design.power, color=INK, linewidth=0.9, linestyle=(0, (4, 3)))
-    ax.axvline(there_are, color=INK, linewidth=1.2)
-    ax.annotate(
-        f"users there are: {users:,} in all",
-        (there_are, 3),
-        (-6, 0),
-        textcoords="offset points",
-        ha="right",
-        fontsize=9.5,
-        color=INK,
-    )
-    for place, (lift, name, own) in enumerate(ends):
-        ax.annotate(
-            f"{percent(lift, signed=True)}: {NAMES[name]}, {at[name]:,.0f} per arm"
-            if math.isclose(share, 0.5)
-            else f"{percent(lift, signed=True)}: {NAMES[name]}, {at[name]:,.0f} in the smaller arm",
-            (0.015, 0.95 - 0.065 * place),
-            xycoords="axes fraction",
-            fontsize=9.5,
-            color=style.readable(own),
-            fontweight="bold",
-        )
+    ax.axvline(there_are, color=INK, linewidth=1.2, label=f"users there are: {users:,} in all")
+    figure.legend(loc="outside lower left", ncols=2, frameon=False, fontsize=9.5, labelcolor=INK)
     ax.set_xscale("log")
     ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     ax.xaxis.set_minor_formatter(NullFormatter())
     ax.set_xlim(places[0], last)
     ax.set_ylim(0, 102)
-    smaller = "per arm" if math.isclose(share, 0.5) else f"in the smaller arm ({percent(share)} of all)"
+    smaller = "per arm" if even else f"in the smaller arm ({percent(share)} of all)"
     ax.set_xlabel(f"Users {smaller}")
     ax.set_ylabel("Power, %")
     style.quiet(ax)
     style.say(
         ax,
         _message(rows),
-        f"Chance that a two-sided test at {percent(design.alpha)} of interests per user over {days:g} days finds the"
-        f" difference, by its size. Dots: the plans. Broken line: the power asked for, {percent(design.power)}.",
+        f"Chance that a two-sided test at {100 * design.alpha:g} % of interests per user over {days:g} days finds the"
+        f" difference, by its size. Dots: the plans. Broken line: the power asked for, {100 * design.power:g} %.",
     )
     return figure
 
@@ -83,4 +64,4 @@ def _message(rows: pd.DataFrame) -> str:
     row = planned.iloc[-1]
     total = row["users_control"] + row["users_treatment"]
     lift = percent(float(row["lift_percent"]) / 100, signed=True)
-    return f"{total:,.0f} users confirm {lift}{'' if row['possible'] else ': more than there are'}"
+    return f"{total:,.0f} users would confirm {lift}{'' if row['possible'] else ': more than there are'}"

@@ -142,8 +142,8 @@ def sentences(table: pd.DataFrame, situation: Situation, design: Design) -> list
     """The plan in words."""
     now = situation.control.mean
     said = [
-        f"Planned is a two-sided test of whole users at alpha {percent(design.alpha)} with power"
-        f" {percent(design.power)}. There are {situation.users:,} users, with {1000 * now:.3g} interests per 1,000 of"
+        f"Planned is a two-sided test of whole users at alpha {100 * design.alpha:g} % with power"
+        f" {100 * design.power:g} %. There are {situation.users:,} users, with {1000 * now:.3g} interests per 1,000 of"
         f" them in {situation.days:g} days (variance across users {situation.control.variance:.4g}, mean {now:.4g})."
     ]
     for scenario, own in table[table["scenario"] != SMALLEST].groupby("scenario", sort=False):
