@@ -17,9 +17,10 @@ from engagex_sim.timeline import Timeline
 
 @dataclass(frozen=True)
 class Moment:
-    """Users of a block at `time`, seconds, after everything that the block holds."""
+    """Users of a block after everything that the block holds. Times are seconds."""
 
-    time: int  # the decision's: midnight where decisions are by day
+    at: int  # when it is
+    time: int  # of the decision: midnight where decisions are by day
     clock: int  # what calendar features show
     cap: Cap
     user_id: TextArray  # (n,)
@@ -46,6 +47,7 @@ class Moment:
         interests = np.bincount(log.action_user, log.action_reward, minlength=log.n_users).astype(np.int64)
         time = at // DAY * DAY if by_day else at
         return cls(
+            at=at,
             time=time,
             clock=time if log.facts.is_grid else at,
             cap=Cap(settings.cap_days),
@@ -68,11 +70,11 @@ class Moment:
 
     @property
     def next_eligible(self) -> IntArray:
-        """(n,) seconds: the first decision, this one included, at which the cap allows a contact."""
+        """(n,) from when the cap allows a contact: now, or when the first decision can be at which it does."""
         begins = self.history.last_contact + self.cap.seconds
         if self.by_day:
             begins = -(-begins // DAY) * DAY
-        return np.asarray(np.maximum(begins, self.time), dtype=np.int64)
+        return np.where(self.free, self.at, begins)
 
     def context(self, users: IntArray) -> Context:
         """What a policy is given for the users at these positions (m,), who are known and free.

@@ -259,11 +259,10 @@ def _reasons(d: Decided, why: TextArray, by: Recommender, limit: Limit | None) -
         elif reason == BLOCKED:
             said.append(f"contacted on {last[i]}: the cap allows the next contact from {until[i]} on")
         else:
-            drawn = 1e-9 < d.probability[i] < 1 - 1e-9
-            verb = "contacts" if d.action[i] else "waits"
-            how = f"{name[i]} {verb} here"
-            if drawn:
-                how = f"{name[i]} contacts here with probability {_percent(d.probability[i])}, and {verb} by the draw"
+            how = f"{name[i]} {'contacts' if d.action[i] else 'waits'} here"
+            if 1e-9 < d.probability[i] < 1 - 1e-9:
+                drawn = CONTACT if d.action[i] else WAIT
+                how = f"{name[i]} contacts here with probability {_percent(d.probability[i])}; the draw says {drawn}"
             more = f", but {limit.reason}" if reason == LIMIT and limit is not None else ""
             said.append(f"{how}{more} (predicted interest {_percent(interest[i])})")
     return said

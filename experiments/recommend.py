@@ -60,7 +60,7 @@ def write_recommendations(options: Options, command: str) -> None:
             at = log.log_end if at is None else at
             progress("computing features")
             prepared = prepare(log, settings, over=over)
-        for note in [*prepared.notes, *_about_the_date(log, at)]:
+        for note in [*prepared.notes, *_about_the_date(log, at), *_about_the_choice(log)]:
             terminal.say(note)
         with terminal.progress() as progress:
             progress("learning from all users")
@@ -170,6 +170,12 @@ def _about_the_date(log: LogBlocks, at: int) -> list[str]:
         f"The log ends {counted(missing, 'day')} before the date of the recommendations: what happened since is not"
         " known, and a contact made meanwhile would break the cap."
     ]
+
+
+def _about_the_choice(log: LogBlocks) -> list[str]:
+    if log.facts.contact_is_a_choice:
+        return []
+    return ["In this log contacting is not a choice: the list says with which kind, and whom first."]
 
 
 def _evaluate(
