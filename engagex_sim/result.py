@@ -1,5 +1,6 @@
 """What an evaluation returns: tables and facts, no files and no formatting."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -60,6 +61,7 @@ class Facts:
     propensity_logged: bool  # at every contact of the evaluation period
     cap_modelled: bool  # False: the log breaks the cap, so the logging policy is modelled without it
     world: str | None  # the synthetic world's name, None for a real log
+    interest_variance: float = math.nan  # across users, of the interests behind n_interests
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ class LogSettings(BaseModel):
     match_window_hours: float = Field(default=24.0, ge=0, le=24 * 366)
     allow_rejected: float = Field(default=0.05, ge=0, le=1)
     allow_orphans: float = Field(default=0.05, ge=0, le=1)
+    until: int | None = None  # seconds since 1970 in the log's own clock: later rows are as if they were not there
 
     @property
     def burn_in(self) -> float:

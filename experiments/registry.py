@@ -64,6 +64,8 @@ EVALUATIONS: Mapping[str, Evaluation] = {
 TOOLS: Mapping[str, str] = {
     "check": "Data quality of a log, and the smallest lift that it could show; no training, seconds.",
     "make_world": "Write the files of a synthetic world, users.csv too where it has attributes, and truth.json.",
+    "recommend": "Whom to contact at a date, with which kind and why: one row per user, within cap and capacity.",
+    "ab_plan": "How many users and days does the A/B test take that would confirm a lift?",
     "estimator_study": "Are the answers right? Bias, RMSE and coverage of every estimator in worlds of known truth.",
     "bench": "What does each stage of baseline_vs_xgb cost as the log grows, and what would the naive way cost?",
     "exploration_check": "Does a plan of exploration keep its word? Plan it, carry it out, and compare the intervals.",

@@ -22,7 +22,7 @@ from experiments import options
 from experiments.plugins import ALL
 from experiments.registry import EVALUATIONS, POLICIES, SUMMARIES
 from experiments.registry import WORLDS as WORLD_NAMES
-from experiments.run import check, evaluate, main, recorded
+from experiments.run import check, evaluate, main, recommend, recorded
 from experiments.terminal import Terminal, result_table
 from experiments.wording import cautions, next_step
 from policies import REGISTRY
@@ -85,7 +85,7 @@ def test_the_registry_knows_every_policy_and_world():
         assert experiment.world in WORLDS
 
 
-@pytest.mark.parametrize("command", [evaluate, check])
+@pytest.mark.parametrize("command", [evaluate, check, recommend])
 def test_options_have_the_defaults_of_the_settings(command):
     """They are stated twice, because --help must not wait for the package; None leaves the choice to the settings."""
     given = {name: parameter.default for name, parameter in inspect.signature(command).parameters.items()}
