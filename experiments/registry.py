@@ -23,6 +23,7 @@ WORLDS = (
     "bursty",
     "reactive",
     "capless",
+    "seed_like",
 )
 WORLD_USERS = 20_000  # of a synthetic world, where no number is given
 
