@@ -11,7 +11,6 @@ import duckdb
 import numpy as np
 import pandas as pd
 
-from engagex_sim.columns import FloatArray
 from engagex_sim.decisions import Decisions
 from engagex_sim.errors import InputError
 from engagex_sim.implied_odds import HELD, implied_odds_ratio
@@ -59,8 +58,8 @@ def write_world(
     terminal = Terminal(quiet)
     with terminal.progress() as progress, written_whole(directory) as folder:
         world, users = _of_size(name, n_users, n_triggers)
-        rows, chances = _write_log(world, users, seed, folder, progress)
-        truth = _truth(world, users, seed, progress) | _best_roc_auc(chances)
+        rows, best = _write_log(world, users, seed, folder, progress)
+        truth = _truth(world, users, seed, progress) | {"best_roc_auc": _defined(best)}
         (folder / "truth.json").write_text(json.dumps(truth, indent=2) + "\n", encoding="utf-8")
     terminal.say(
         f"{world.name} ({world.summary}): {counted(rows['triggers'], 'trigger')} and"
@@ -83,18 +82,20 @@ def _of_size(name: str, n_users: int | None, n_triggers: int | None) -> tuple[Wo
 
 def _write_log(
     world: World, n_users: int, seed: int, folder: Path, progress: Progress
-) -> tuple[dict[str, int], FloatArray]:
-    """Write the files, chunk by chunk; count their rows, and keep each contact's true probability of interest."""
-    rows, chances = {"triggers": 0, "actions": 0, "users": 0}, []
+) -> tuple[dict[str, int], dict[str, float]]:
+    """Write the files, chunk by chunk; their rows, and the best ROC AUC that a model could have on their contacts."""
+    rows, known = {"triggers": 0, "actions": 0, "users": 0}, []
     for done, decisions in _chunks(world, n_users, seed):
-        chances.append(contact_chances(world, decisions))
+        known.append(contact_chances(world, decisions))
         log = tables_of(decisions)
         for name, table in (("triggers", log.triggers), ("actions", log.actions), ("users", log.users)):
             if table is not None:
                 _append(table, folder / f"{name}.csv")
                 rows[name] += len(table)
         progress(f"written: {done:,} of {n_users:,} users")
-    return rows, np.concatenate(chances)
+    chance, result = (np.concatenate(parts) for parts in zip(*known, strict=True))
+    # Of the true probabilities, hidden traits included: on the results in the files, and whatever results are drawn.
+    return rows, {"on_these_results": best_roc_auc(chance, result), "expected": best_roc_auc(chance)}
 
 
 def _append(table: pd.DataFrame, file: Path) -> None:
@@ -118,7 +119,7 @@ def _append(table: pd.DataFrame, file: Path) -> None:
 
 
 def _chunks(world: World, n_users: int, seed: int) -> Iterator[tuple[int, Decisions]]:
-    """Users done so far and the next part of the log; the first chunk is the one that an experiment makes from `seed`."""
+    """Users done so far and the next part of the log; the first chunk is what an experiment makes from `seed`."""
     seeds = [seed, *np.random.SeedSequence(seed).generate_state(math.ceil(n_users / CHUNK) - 1, np.uint64)]
     for i, chunk_seed in enumerate(seeds):
         first = i * CHUNK
@@ -149,12 +150,6 @@ def _truth(world: World, n_users: int, seed: int, progress: Progress) -> dict[st
         "hidden_cause": _hidden_cause(world),
         "policies": {name: _defined(truth.metrics) for name, truth in truths.items()},
     }
-
-
-def _best_roc_auc(chances: FloatArray) -> dict[str, Any]:
-    """What no reward model can beat, since it would have to know the true probabilities, hidden traits included."""
-    best = best_roc_auc(chances)
-    return {"best_roc_auc": None if math.isnan(best) else best, "contacts_in_the_evaluation": len(chances)}
 
 
 def _hidden_cause(world: World) -> dict[str, float] | None:

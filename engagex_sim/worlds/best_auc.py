@@ -1,4 +1,4 @@
-"""How well interest could be told at best: what no reward model can beat."""
+"""How well interest could be told at best: what no reward model can beat, but for the luck of the draw."""
 
 import math
 
@@ -11,21 +11,27 @@ from engagex_sim.timeline import Timeline
 from engagex_sim.worlds.world import World
 
 
-def contact_chances(world: World, log: Decisions) -> FloatArray:
-    """(c,) true probability of interest at each contact of the evaluation period; `log` with its hidden columns."""
+def contact_chances(world: World, log: Decisions) -> tuple[FloatArray, FloatArray]:
+    """(c,) true probability of interest at each contact of the evaluation period, and (c,) its logged result.
+
+    `log` is the world's own, with its hidden columns.
+    """
     evaluation = Timeline.of(log, world.cap).evaluation()
     made = np.flatnonzero(evaluation.action)
     by_kind = world.reward_probabilities(evaluation.context(made))
-    return np.asarray(by_kind[np.arange(len(made)), evaluation.action[made] - 1])
+    return np.asarray(by_kind[np.arange(len(made)), evaluation.action[made] - 1]), evaluation.reward[made]
 
 
-def best_roc_auc(chance: FloatArray) -> float:
-    """The ROC AUC of the true probabilities (n,) themselves, results being drawn from them; NaN where undefined.
+def best_roc_auc(chance: FloatArray, outcome: FloatArray | None = None) -> float:
+    """The ROC AUC of the true probabilities (n,) themselves; NaN where undefined. Nothing else ranks better.
 
-    Each row counts as interested with weight p and as not interested with weight 1 − p, so that no luck of one draw is
-    in it. Nothing ranks better (Neyman and Pearson 1933).
+    Against the `outcome` (n,) that was drawn: what a model's ROC AUC on the same rows is to be compared with. Without
+    it, in expectation: each row counts as 1 with weight p and as 0 with weight 1 − p.
     """
-    if not 0 < chance.sum() < len(chance):
+    positives = chance.sum() if outcome is None else outcome.sum()
+    if not 0 < positives < len(chance):
         return math.nan
+    if outcome is not None:
+        return float(roc_auc_score(outcome, chance))
     label = np.repeat([1, 0], len(chance))
     return float(roc_auc_score(label, np.tile(chance, 2), sample_weight=np.concatenate([chance, 1 - chance])))

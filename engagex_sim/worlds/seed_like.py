@@ -27,9 +27,10 @@ class SeedLike(Visits):
     recency: float = 6.0  # log odds that a trigger a moment ago adds
 
     own_name: ClassVar[str] = "seed_like"
-    summary: ClassVar[str] = "like visits, but time since the last trigger and type tell interest well: ROC AUC 0.93 at best"
+    summary: ClassVar[str] = "like visits, but time since the last trigger and type tell interest: ROC AUC 0.93 at best"
 
     def hidden_causes(self, n_users: int, rng: np.random.Generator) -> dict[str, FloatArray]:
+        del n_users, rng
         return {}
 
     def interest_odds(self, features: Mapping[str, Column]) -> FloatArray:
