@@ -95,9 +95,9 @@ def levels_of(values: AnyArray, most: int) -> tuple[list[str | float], IntArray]
         frequent = np.sort(np.argsort(-counts, kind="stable")[: most if len(found) <= most else most - 1])
         place = np.full(len(found), len(frequent))
         place[frequent] = np.arange(len(frequent))
-        labels: list[str | float] = [str(found[i]) for i in frequent] + (
-            ["other"] if len(frequent) < len(found) else []
-        )
+        labels: list[str | float] = [*map(str, found[frequent])]
+        if len(frequent) < len(found):
+            labels.append("other")
         groups = place[code]
     else:
         missing = ~np.isfinite(values.astype(np.float64))
