@@ -62,6 +62,7 @@ TOOLS: Mapping[str, str] = {
     "check": "Data quality of a log, and the smallest lift that it could show; no training, seconds.",
     "make_world": "Write the files of a synthetic world, users.csv too where it has attributes, and truth.json.",
     "estimator_study": "Are the answers right? Bias, RMSE and coverage of every estimator in worlds of known truth.",
+    "imbalance_study": "What should be done about few interests? Every strategy, its policies and its errors.",
     "bench": "What does each stage of baseline_vs_xgb cost as the log grows, and what would the naive way cost?",
     "exploration_check": "Does a plan of exploration keep its word? Plan it, carry it out, and compare the intervals.",
     "kill_check": "Does a run that is killed leave the finished output or none, and resumed the same files?",
