@@ -23,9 +23,10 @@ from engagex_sim.execution import OverBlocks, in_turn, workers
 from engagex_sim.exploration import plan_of_nothing
 from engagex_sim.exploration_plan import explore
 from engagex_sim.flags import flags, overlap_table
+from engagex_sim.importance_tables import importance_tables
 from engagex_sim.log import DataQuality, TableSource, read_blocks
 from engagex_sim.margins import Margins
-from engagex_sim.model_tables import feature_importance, model_metrics, train_metrics
+from engagex_sim.model_tables import model_metrics, train_metrics
 from engagex_sim.models.device import on_usable_device
 from engagex_sim.models.metrics import reliability_table
 from engagex_sim.observe import observe
@@ -128,12 +129,16 @@ def evaluate_prepared(
     ]
     found = flags(prepared, crossfitted.fitted, splitting, crossfitted.carried)
     exploration = _exploration(prepared, crossfitted, names, summary)
+    importance, effects = importance_tables(
+        prepared.evaluation.contacts(), crossfitted.fitted, splitting, np.random.default_rng(settings.seed)
+    )
     progress("done", total, total)
     return Result(
         summary=summary,
         curves=curve_table(names, estimates, days, prepared.facts.n_users, truths),
         model_metrics=model_metrics(crossfitted.fitted, train, observed, settings.imbalance),
-        feature_importance=feature_importance(crossfitted.fitted),
+        feature_importance=importance,
+        feature_effects=effects,
         reliability=reliability_table(observed.reward, observed.predicted).assign(model="reward model"),
         calibration=pd.DataFrame(
             {

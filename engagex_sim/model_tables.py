@@ -30,12 +30,3 @@ def model_metrics(
     table.insert(0, "model", "reward model")
     table.insert(1, "imbalance", imbalance)
     return table
-
-
-def feature_importance(fitted: Sequence[Fitted]) -> pd.DataFrame:
-    """Share of the gain by feature, as the mean over folds."""
-    each = pd.concat([f.reward_model.feature_importance() for f in fitted])
-    mean = each.groupby("feature", sort=True)["importance"].mean().sort_values(ascending=False, kind="stable")
-    table = mean.reset_index()
-    table.insert(0, "model", "reward model")
-    return table

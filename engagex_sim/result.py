@@ -71,7 +71,8 @@ class Result:
     summary: pd.DataFrame  # SUMMARY_COLUMNS, and truth in a world; one row per policy × estimator × metric
     curves: pd.DataFrame  # policy, day, cumulative_interests_per_1000, ci_low, ci_high (and truth)
     model_metrics: pd.DataFrame  # model, imbalance, split, n, positives, roc_auc, pr_auc, f1, brier, ...
-    feature_importance: pd.DataFrame  # model, feature, importance (gain as a share, mean over folds)
+    feature_importance: pd.DataFrame  # model, feature, gain, permutation, permutation_sd, shap; highest shap first
+    feature_effects: pd.DataFrame  # model, feature, value, n, effect, effect_low, effect_high: SHAP by groups of values
     reliability: pd.DataFrame  # model, predicted, observed, n: held-out, by bins of predicted probability
     calibration: pd.DataFrame  # day, contacts, expected: the logging policy's contacts per day and the model's
     intervals: pd.DataFrame  # policy, estimator, method, value_low, … lift_high, reason: other ways to an interval

@@ -23,6 +23,7 @@ WORLDS = (
     "bursty",
     "reactive",
     "capless",
+    "seed_like",
 )
 WORLD_USERS = 20_000  # of a synthetic world, where no number is given
 
@@ -67,6 +68,7 @@ TOOLS: Mapping[str, str] = {
     "recommend": "Whom to contact at a date, with which kind and why: one row per user, within cap and capacity.",
     "ab_plan": "How many users and days does the A/B test take that would confirm a lift?",
     "estimator_study": "Are the answers right? Bias, RMSE and coverage of every estimator in worlds of known truth.",
+    "imbalance_study": "What should be done about few interests? Every strategy, its policies and its errors.",
     "bench": "What does each stage of baseline_vs_xgb cost as the log grows, and what would the naive way cost?",
     "exploration_check": "Does a plan of exploration keep its word? Plan it, carry it out, and compare the intervals.",
     "kill_check": "Does a run that is killed leave the finished output or none, and resumed the same files?",

@@ -291,6 +291,56 @@ def estimator_study(
     )
 
 
+@app.command("imbalance_study", help=SUMMARIES["imbalance_study"])
+def imbalance_study(
+    context: typer.Context,
+    triggers: opt.Triggers = None,
+    actions: opt.Actions = None,
+    users: opt.Users = None,
+    columns: opt.Columns = None,
+    triggers_are: opt.TriggersAre = "auto",
+    decision_points: opt.DecisionPoints = "auto",
+    cap_days: opt.CapDays = 14.0,
+    burn_in_days: opt.BurnInDays = None,
+    start: opt.Start = "logged",
+    match_window_hours: opt.MatchWindowHours = 24.0,
+    allow_rejected: opt.AllowRejected = 0.05,
+    allow_orphans: opt.AllowOrphans = 0.05,
+    worlds: Annotated[
+        str | None,
+        typer.Option(metavar="NAME,...", help="Without files: which worlds.", show_default="visits,seed_like,null"),
+    ] = None,
+    strategies: Annotated[
+        str | None, typer.Option(metavar="NAME,...", help="Values of --imbalance to compare.", show_default="all")
+    ] = None,
+    repeats: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Logs of each world, or splits of your log.", show_default="10"),
+    ] = None,
+    n_users: Annotated[
+        int | None, typer.Option(metavar="N", help="Users of each log of a world.", show_default="10000")
+    ] = None,
+    folds: Annotated[
+        int | None, typer.Option(metavar="N", help="Groups of users to learn and judge on in turn.", show_default="2")
+    ] = None,
+    grid: Annotated[
+        str | None,
+        typer.Option(metavar="WORD", help="Reward models to try: light, small or full.", show_default="small"),
+    ] = None,
+    value: Annotated[float, typer.Option(metavar="X", help="What an interest earns.")] = 25.0,
+    cost: opt.Cost = 1.0,
+    out: opt.OutOfRun = None,
+    seed: opt.Seed = 0,
+    threads: opt.Threads = opt.cores(),  # noqa: B008 — asked once
+    no_cache: opt.NoCache = False,
+    small: opt.SmallVariant = False,
+    quiet: opt.Quiet = False,
+) -> None:
+    from experiments.imbalance_study import run_imbalance_study
+
+    run_imbalance_study(context.params, str(context.obj))
+
+
 @app.command("bench", help=SUMMARIES["bench"])
 def bench(
     context: typer.Context,

@@ -48,6 +48,7 @@ def write_files(result: Result, directory: Path, command: str) -> None:
         "curves": result.curves,
         "model_metrics": result.model_metrics,
         "feature_importance": result.feature_importance,
+        "feature_effects": result.feature_effects,
         "intervals": result.intervals,
         "flags": result.flags,
         "calibration": result.calibration_cells,
