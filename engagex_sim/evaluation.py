@@ -25,7 +25,7 @@ from engagex_sim.exploration_plan import explore
 from engagex_sim.flags import flags, overlap_table
 from engagex_sim.log import DataQuality, TableSource, read_blocks
 from engagex_sim.margins import Margins
-from engagex_sim.model_tables import feature_importance, model_metrics, train_metrics
+from engagex_sim.model_tables import Scored, classification_report, feature_importance, model_metrics
 from engagex_sim.models.device import on_usable_device
 from engagex_sim.models.metrics import reliability_table
 from engagex_sim.observe import observe
@@ -123,16 +123,18 @@ def evaluate_prepared(
     overlaps = [own["cap"] for own in estimates.overlap]
     contacts, splitting = prepared.timeline.contacts(), crossfitted.splitting
     train = [
-        train_metrics(contacts.users(~judged), models)
+        Scored.on(contacts.users(~judged), models)
         for models, judged in zip(crossfitted.fitted, splitting.judged(contacts.user_key), strict=True)
     ]
+    scored = Scored.held_out(observed, crossfitted.fitted)
     found = flags(prepared, crossfitted.fitted, splitting, crossfitted.carried)
     exploration = _exploration(prepared, crossfitted, names, summary)
     progress("done", total, total)
     return Result(
         summary=summary,
         curves=curve_table(names, estimates, days, prepared.facts.n_users, truths),
-        model_metrics=model_metrics(crossfitted.fitted, train, observed, settings.imbalance),
+        model_metrics=model_metrics(train, scored, settings.imbalance),
+        classification_report=classification_report(train, scored),
         feature_importance=feature_importance(crossfitted.fitted),
         reliability=reliability_table(observed.reward, observed.predicted).assign(model="reward model"),
         calibration=pd.DataFrame(

@@ -69,6 +69,7 @@ class Result:
     summary: pd.DataFrame  # SUMMARY_COLUMNS, and truth in a world; one row per policy × estimator × metric
     curves: pd.DataFrame  # policy, day, cumulative_interests_per_1000, ci_low, ci_high (and truth)
     model_metrics: pd.DataFrame  # model, imbalance, split, n, positives, roc_auc, pr_auc, f1, brier, ...
+    classification_report: pd.DataFrame  # model, split, class, precision, recall, f1, support
     feature_importance: pd.DataFrame  # model, feature, importance (gain as a share, mean over folds)
     reliability: pd.DataFrame  # model, predicted, observed, n: held-out, by bins of predicted probability
     calibration: pd.DataFrame  # day, contacts, expected: the logging policy's contacts per day and the model's

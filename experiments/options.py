@@ -106,7 +106,11 @@ Imbalance = Annotated[
 ]
 Grid = Annotated[
     str,
-    typer.Option(metavar="WORD", help="Reward models to try: light, small or full.", rich_help_panel=_STUDY),
+    typer.Option(
+        metavar="WORD|FILE",
+        help="Reward models to try: light, small, full, or a JSON or TOML file with lists of XGBoost's parameters.",
+        rich_help_panel=_STUDY,
+    ),
 ]
 NBoot = Annotated[
     int | None,

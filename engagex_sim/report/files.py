@@ -46,6 +46,7 @@ def _write_files(result: Result, directory: Path, command: str) -> None:
         "summary": result.summary,
         "curves": result.curves,
         "model_metrics": result.model_metrics,
+        "classification_report": result.classification_report,
         "feature_importance": result.feature_importance,
         "intervals": result.intervals,
         "flags": result.flags,
