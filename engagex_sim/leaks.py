@@ -53,7 +53,7 @@ def leak_flag(contacts: Timeline) -> dict[str, object]:
     if not raised:
         return _row(told.statistic, 1, p_value, False, "No feature seems to know the results of the contacts.")
     more = sorted({sign.feature for sign in raised} - {told.feature})
-    others = f" So do: {', '.join(more)}." if more else ""
+    others = f" The same holds for {', '.join(more)}." if more else ""
     advice = (
         " Compute it from what was known before each visit, or leave the column out, and run again: until then the"
         " reward model and every strategy that reads it look better than they are."
@@ -99,8 +99,8 @@ def _too_strong(name: str, values: MatrixArray, label: IntArray, folds: list[Spl
 def _no_spread(name: str, values: MatrixArray, label: IntArray, user: IntArray) -> Sign:
     """Given the feature, a user's results make up for each other: it holds their sum.
 
-    R = Σ (Σ e)² / Σ Σ e² over users, each with several contacts, where e = result − share of interests at this value of the
-    feature. Independent results give 1, those of users who differ in what the feature does not say more than 1; a
+    R = Σ (Σ e)² / Σ Σ e² over users, each with several contacts, where e = result − share of interests at this value of
+    the feature. Independent results give 1, those of users who differ in what the feature does not say more than 1; a
     user's own rate gives 0.
     """
     left = label - DecisionTreeClassifier(**_TREE).fit(values, label).predict_proba(values)[:, 1]

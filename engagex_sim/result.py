@@ -85,6 +85,7 @@ class Result:
     facts: Facts
     notes: tuple[str, ...]  # plain sentences a reader must know; the first are the most important
     settings: Settings
+    extra_quality: DataQuality | None = None  # of the other log that the reward model learned from
 
     @property
     def table(self) -> pd.DataFrame:

@@ -9,11 +9,12 @@ import numpy as np
 from engagex_sim.errors import InputError
 from engagex_sim.evaluation import evaluate_prepared
 from engagex_sim.execution import workers
+from engagex_sim.extra import settings_like
 from engagex_sim.log import Log, LogBlocks, read_log
 from engagex_sim.models.device import on_usable_device
 from engagex_sim.policy import Policy, policy_name
 from engagex_sim.policy_states import policy_by_state
-from engagex_sim.preparation import Prepared, prepare
+from engagex_sim.preparation import Prepared, prepare, with_extra
 from engagex_sim.report.answers import answers
 from engagex_sim.report.files import write_result
 from engagex_sim.report.sentences import economics_sentences, headline_sentence, policy_sentences
@@ -26,6 +27,7 @@ from experiments.inputs import (
     Options,
     blocks_from,
     executor_from,
+    extra_files_from,
     files_from,
     output_directory,
     settings_from,
@@ -52,6 +54,7 @@ def evaluate_policies(name: str, options: Options, command: str) -> None:
     directory = output_directory(options["out"], name)
     policies = load_policies(_specs(name, options, experiment))
     files, kind = files_from(options), executor_from(options)
+    extra_files = extra_files_from(options, files)
     check_resume(options, files)
     terminal = Terminal(options["quiet"])
     terminal.warn_of_compilation()
@@ -66,6 +69,12 @@ def evaluate_policies(name: str, options: Options, command: str) -> None:
                 stack.enter_context(source.log)
             progress("computing features")
             prepared = prepare(source.log, settings, source.world, held_out(settings), over)
+            extra = None
+            if extra_files is not None:
+                progress("reading the extra log")
+                like = settings_like(source.log.facts, settings)
+                extra = stack.enter_context(blocks_from(extra_files, options, like))
+                prepared = with_extra(prepared, extra, like)
         if options["policies"] is None and not prepared.facts.contact_is_a_choice:
             policies = [policy for policy in policies if not isinstance(policy, Never)]  # nobody can be left alone
         names = [policy_name(policy) for policy in policies]
@@ -78,7 +87,7 @@ def evaluate_policies(name: str, options: Options, command: str) -> None:
         if world is not source.world:
             terminal.say("True values are not shown: they are known for the world's own cap and decision points only.")
         with (
-            checkpoint_of(source.log, settings, policies, options["resume"], terminal.say) as checkpoint,
+            checkpoint_of(source.log, settings, policies, options["resume"], terminal.say, extra) as checkpoint,
             terminal.progress() as progress,
         ):
             truth_users = experiment.small.truth_users if options["small"] else experiment.truth_users

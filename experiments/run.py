@@ -42,6 +42,8 @@ def evaluate(
     triggers: opt.Triggers = None,
     actions: opt.Actions = None,
     users: opt.Users = None,
+    extra_triggers: opt.ExtraTriggers = None,
+    extra_actions: opt.ExtraActions = None,
     columns: opt.Columns = None,
     triggers_are: opt.TriggersAre = "auto",
     decision_points: opt.DecisionPoints = "auto",

@@ -58,7 +58,7 @@ def _write_files(result: Result, directory: Path, command: str) -> None:
     }
     for name, table in tables.items():
         write_text(directory / f"{name}.csv", csv_text(table))
-    write_account(result.quality, directory)
+    write_account(result.quality, directory, result.extra_quality)
     write_text(directory / "config.toml", tomli_w.dumps(_config(result, command)))
     pictures = draw_pictures(result)
     for picture in pictures.values():
