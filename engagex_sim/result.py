@@ -71,6 +71,7 @@ class Result:
     summary: pd.DataFrame  # SUMMARY_COLUMNS, and truth in a world; one row per policy × estimator × metric
     curves: pd.DataFrame  # policy, day, cumulative_interests_per_1000, ci_low, ci_high (and truth)
     model_metrics: pd.DataFrame  # model, imbalance, split, n, positives, roc_auc, pr_auc, f1, brier, ...
+    classification_report: pd.DataFrame  # model, split, class, precision, recall, f1, support
     feature_importance: pd.DataFrame  # model, feature, gain, permutation, permutation_sd, shap; highest shap first
     feature_effects: pd.DataFrame  # model, feature, value, n, effect, effect_low, effect_high: SHAP by groups of values
     reliability: pd.DataFrame  # model, predicted, observed, n: held-out, by bins of predicted probability
@@ -87,6 +88,7 @@ class Result:
     facts: Facts
     notes: tuple[str, ...]  # plain sentences a reader must know; the first are the most important
     settings: Settings
+    extra_quality: DataQuality | None = None  # of the other log that the reward model learned from
 
     @property
     def table(self) -> pd.DataFrame:

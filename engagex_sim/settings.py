@@ -1,15 +1,18 @@
 """Everything a run can be told, validated once."""
 
-from typing import Any, Literal
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from engagex_sim.grids import Grid, GridValues, checked_grid, read_grid, values_of
 
 TriggersAre = Literal["auto", "opportunities", "contacts"]
 DecisionPoints = Literal["auto", "trigger", "day"]
 Start = Literal["logged", "free"]
 Imbalance = Literal["none", "scale_pos_weight", "smote", "both"]
 Device = Literal["cpu", "cuda"]
-Grid = Literal["light", "small", "full"]  # light: one fixed setting, no search
 
 
 class LogSettings(BaseModel):
@@ -48,9 +51,16 @@ class Settings(LogSettings):
     value: float = Field(default=5.0, ge=0)  # what an interested user earns
     cost: float = Field(default=1.0, ge=0)  # what a contact costs
     imbalance: Imbalance = "none"
-    grid: Grid = "small"
+    grid: Grid | GridValues = "small"  # also given as a file's name, or as lists by parameter
     n_boot: int = Field(default=1000, ge=50, le=100_000)
     refit_boot: int = Field(default=0, ge=0, le=10_000)  # bootstrap replicates that fit all models and policies again
+
+    @field_validator("grid", mode="before")
+    @classmethod
+    def _grid(cls, given: Any) -> Any:
+        if isinstance(given, str | Path) and given not in get_args(Grid):
+            return read_grid(Path(given))
+        return checked_grid(given, "The grid") if isinstance(given, Mapping) else given
 
     @field_validator("refit_boot")
     @classmethod
@@ -62,6 +72,11 @@ class Settings(LogSettings):
     seed: int = Field(default=0, ge=0, lt=2**63)
     device: Device = "cpu"  # where models are trained
     threads: int = Field(default=1, ge=1, le=1024)
+
+    def resolved(self) -> dict[str, Any]:
+        """Likewise; `grid` is a word, and `grid_values` are the values that are tried."""
+        word = self.grid if isinstance(self.grid, str) else "file"
+        return super().resolved() | {"grid": word, "grid_values": values_of(self.grid)}
 
 
 def first_problem(error: ValidationError) -> str:

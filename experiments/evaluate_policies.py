@@ -9,11 +9,12 @@ import numpy as np
 from engagex_sim.errors import InputError
 from engagex_sim.evaluation import evaluate_prepared
 from engagex_sim.execution import workers
+from engagex_sim.extra import settings_like
 from engagex_sim.log import LogBlocks
 from engagex_sim.models.device import on_usable_device
 from engagex_sim.policy import Policy, policy_name
 from engagex_sim.policy_states import policy_by_state
-from engagex_sim.preparation import Prepared, prepare
+from engagex_sim.preparation import Prepared, prepare, with_extra
 from engagex_sim.report.answers import answers
 from engagex_sim.report.files import write_result
 from engagex_sim.report.sentences import economics_sentences, headline_sentence, policy_sentences
@@ -22,7 +23,15 @@ from engagex_sim.settings import Settings
 from engagex_sim.splitting import held_out
 from engagex_sim.states import NO_STATE
 from engagex_sim.worlds import World
-from experiments.inputs import Options, executor_from, files_from, output_directory, settings_from
+from experiments.inputs import (
+    Options,
+    blocks_from,
+    executor_from,
+    extra_files_from,
+    files_from,
+    output_directory,
+    settings_from,
+)
 from experiments.plugins import load_policies
 from experiments.registry import EVALUATIONS, Evaluation
 from experiments.resuming import check_resume, checkpoint_of
@@ -77,6 +86,7 @@ def evaluated(
         raise InputError("--holdout learns once, from the users who are not held out: leave out --folds.")
     policies = load_policies(_specs(name, options, experiment))
     files, kind = files_from(options), executor_from(options)
+    extra_files = extra_files_from(options, files)
     check_resume(options, files)
     terminal.warn_of_compilation()
     settings, said = on_usable_device(settings)
@@ -90,6 +100,12 @@ def evaluated(
                 stack.enter_context(source.log)
             progress("computing features")
             prepared = prepare(source.log, settings, source.world, held_out(settings), over)
+            extra = None
+            if extra_files is not None:
+                progress("reading the extra log")
+                like = settings_like(source.log.facts, settings)
+                extra = stack.enter_context(blocks_from(extra_files, options, like))
+                prepared = with_extra(prepared, extra, like)
         if options["policies"] is None and not prepared.facts.contact_is_a_choice:
             policies = [policy for policy in policies if not isinstance(policy, Never)]  # nobody can be left alone
         names = [policy_name(policy) for policy in policies]
@@ -102,7 +118,7 @@ def evaluated(
         if world is not source.world:
             terminal.say("True values are not shown: they are known for the world's own cap and decision points only.")
         with (
-            checkpoint_of(source.log, settings, policies, options["resume"], terminal.say) as checkpoint,
+            checkpoint_of(source.log, settings, policies, options["resume"], terminal.say, extra) as checkpoint,
             terminal.progress() as progress,
         ):
             result = evaluate_prepared(

@@ -80,6 +80,22 @@ def files_from(options: Options) -> Files | None:
     return Files(Path(triggers), Path(actions), None if users is None else Path(users))
 
 
+def extra_files_from(options: Options, main: Files | None) -> Files | None:
+    """The files of the extra log, which shares the attributes of users; None where none is given.
+
+    Raises `InputError` where one of the two is missing, or the log itself.
+    """
+    triggers, actions = options["extra_triggers"], options["extra_actions"]
+    if triggers is None and actions is None:
+        return None
+    if main is None:
+        raise InputError("An extra log belongs to a log of your own: give --triggers and --actions too.")
+    if triggers is None or actions is None:
+        missing, given = ("triggers", "actions") if triggers is None else ("actions", "triggers")
+        raise InputError(f"--extra-{missing} is missing: a log is two files, and only --extra-{given} is given.")
+    return Files(Path(triggers), Path(actions), main.users)
+
+
 def blocks_from(files: Files, options: Options, settings: LogSettings) -> LogBlocks:
     """The log in blocks, kept in the cache unless --no-cache says otherwise."""
     cache = None if options["no_cache"] else cache_directory()

@@ -21,6 +21,11 @@ _LOG, _POINTS, _STUDY, _RUN = "The log", "Decision points and the cap", "The eva
 Triggers = Annotated[Path | None, typer.Option(help="What users did: guid, date, trigger, type.", rich_help_panel=_LOG)]
 Actions = Annotated[Path | None, typer.Option(help="Whom you contacted: guid, date, result.", rich_help_panel=_LOG)]
 Users = Annotated[Path | None, typer.Option(help="All users and their attributes: guid, ...", rich_help_panel=_LOG)]
+ExtraTriggers = Annotated[
+    Path | None,
+    typer.Option(help="Of another log, from which the reward model alone learns too.", rich_help_panel=_LOG),
+]
+ExtraActions = Annotated[Path | None, typer.Option(help="Likewise.", rich_help_panel=_LOG)]
 Columns = Annotated[
     str | None,
     typer.Option(metavar="OURS=YOURS,...", help="Your names of columns: guid=user_id,date=ts.", rich_help_panel=_LOG),
@@ -121,7 +126,11 @@ Imbalance = Annotated[
 ]
 Grid = Annotated[
     str,
-    typer.Option(metavar="WORD", help="Reward models to try: light, small or full.", rich_help_panel=_STUDY),
+    typer.Option(
+        metavar="WORD|FILE",
+        help="Reward models to try: light, small, full, or a JSON or TOML file with lists of XGBoost's parameters.",
+        rich_help_panel=_STUDY,
+    ),
 ]
 NBoot = Annotated[
     int | None,

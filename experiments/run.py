@@ -42,6 +42,8 @@ def evaluate(
     triggers: opt.Triggers = None,
     actions: opt.Actions = None,
     users: opt.Users = None,
+    extra_triggers: opt.ExtraTriggers = None,
+    extra_actions: opt.ExtraActions = None,
     columns: opt.Columns = None,
     world: opt.World = None,
     n_users: opt.NUsers = None,

@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from engagex_sim.columns import BoolArray, FloatArray
-from policies.kinds import spread
+from engagex_sim.kinds import best_kind, spread
+from engagex_sim.volume import contact_probability, matching_threshold
 from policies.random_matched import RandomMatched
-from policies.volume import contact_probability, matching_threshold
-from policies.xgb import best_kind
 
 if TYPE_CHECKING:
     from engagex_sim.training import Training

@@ -6,10 +6,10 @@ import numpy as np
 from scipy.special import ndtr, ndtri
 
 from engagex_sim.columns import BoolArray, FloatArray
+from engagex_sim.kinds import spread
 from engagex_sim.policy import Context
-from policies.kinds import spread
+from engagex_sim.volume import matching_offset
 from policies.linear import LinearModels
-from policies.volume import matching_offset
 
 if TYPE_CHECKING:
     from engagex_sim.training import Training

@@ -18,10 +18,9 @@ import xgboost as xgb
 
 from engagex_sim.cap import DAY, allows
 from engagex_sim.columns import BoolArray, FloatArray, IntArray
+from engagex_sim.kinds import best_kind, spread
 from engagex_sim.models.encoding import FeatureEncoder, MatrixArray
 from engagex_sim.policy import Context
-from policies.kinds import spread
-from policies.xgb import best_kind
 
 if TYPE_CHECKING:
     from engagex_sim.training import Training

@@ -5,10 +5,9 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from engagex_sim.columns import FloatArray
+from engagex_sim.kinds import best_kind, spread
 from engagex_sim.policy import Context
-from policies.kinds import spread
 from policies.random_matched import RandomMatched
-from policies.xgb import best_kind
 
 if TYPE_CHECKING:
     from engagex_sim.training import Training

@@ -12,12 +12,12 @@ from scipy.special import expit
 
 from engagex_sim.cap import DAY
 from engagex_sim.columns import BoolArray, FloatArray
+from engagex_sim.kinds import soft_choice, spread
 from engagex_sim.occupancy import contact_probabilities
 from engagex_sim.policy import Context
 from engagex_sim.policy_states import days_since_contact
 from engagex_sim.timeline import Timeline
-from policies.kinds import soft_choice, spread
-from policies.volume import matching_offset
+from engagex_sim.volume import matching_offset
 
 if TYPE_CHECKING:
     from engagex_sim.training import Training

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from engagex_sim.columns import FloatArray
-from engagex_sim.kinds import best_kind, spread
+from engagex_sim.kinds import DECIMALS, best_kind, spread
 from engagex_sim.policy import Context
 from engagex_sim.volume import contact_probability, matching_threshold
 

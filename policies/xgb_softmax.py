@@ -6,9 +6,9 @@ import numpy as np
 from scipy.special import expit
 
 from engagex_sim.columns import FloatArray
+from engagex_sim.kinds import soft_choice, spread
 from engagex_sim.policy import Context
-from policies.kinds import soft_choice, spread
-from policies.volume import matching_offset
+from engagex_sim.volume import matching_offset
 
 if TYPE_CHECKING:
     from engagex_sim.training import Training

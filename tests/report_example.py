@@ -84,6 +84,7 @@ def example_result(
         summary=summary,
         curves=curves,
         model_metrics=_model_metrics(),
+        classification_report=_classification_report(),
         feature_importance=_importance(),
         feature_effects=_effects(),
         reliability=_reliability(),
@@ -241,6 +242,16 @@ def _model_metrics() -> pd.DataFrame:
                 }
             )
     return pd.DataFrame(rows)
+
+
+def _classification_report() -> pd.DataFrame:
+    classes = ("not interested", "interested", "accuracy", "macro avg", "weighted avg")
+    numbers = {"precision": (0.976, 0.092, np.nan, 0.534, 0.95), "recall": (0.942, 0.204, np.nan, 0.573, 0.92)}
+    table = pd.DataFrame({"class": classes, **numbers, "f1": (0.959, 0.127, 0.92, 0.543, 0.935)})
+    train = table.assign(split="train", support=(13_201.0, 402.0, 13_603.0, 13_603.0, 13_603.0))
+    held_out = table.assign(split="held-out", support=(3_301.0, 100.0, 3_401.0, 3_401.0, 3_401.0))
+    both = pd.concat([train, held_out], ignore_index=True).assign(model="reward model")
+    return both[["model", "split", "class", "precision", "recall", "f1", "support"]]
 
 
 def _importance() -> pd.DataFrame:

@@ -43,6 +43,7 @@ def test_a_run_holds_every_file(run: Path) -> None:
         "summary.csv",
         "curves.csv",
         "model_metrics.csv",
+        "classification_report.csv",
         "feature_importance.csv",
         "feature_effects.csv",
         "intervals.csv",

@@ -6,17 +6,17 @@ import numpy as np
 import pytest
 from test_policies import constant_model, fewer_contacts
 
+from engagex_sim.kinds import soft_choice
 from engagex_sim.occupancy import contact_probabilities
 from engagex_sim.policy_states import policy_by_state
 from engagex_sim.states import NO_STATE
 from engagex_sim.testing import ExampleLog
-from policies.kinds import soft_choice
+from engagex_sim.volume import matching_offset
 from policies.lin_thompson import LinThompson
 from policies.lin_ucb import LinUcb
 from policies.popular import PRIOR_INTERESTS, MostPopularKind
 from policies.random_matched import RandomMatched
 from policies.recovering import RecoveringSoftmax
-from policies.volume import matching_offset
 from policies.xgb import XgbGreedy
 from policies.xgb_epsilon import XgbEpsilon
 from policies.xgb_softmax import XgbSoftmax

@@ -12,11 +12,12 @@ import xgboost as xgb
 from sklearn.metrics import precision_recall_curve
 
 from engagex_sim.columns import FloatArray, IntArray, KeyArray
+from engagex_sim.grids import Grid, GridValues
 from engagex_sim.models.calibrate import Calibration, constant, fit_calibration
 from engagex_sim.models.encoding import FeatureEncoder
 from engagex_sim.models.search import search
 from engagex_sim.policy import Context
-from engagex_sim.settings import Device, Grid, Imbalance
+from engagex_sim.settings import Device, Imbalance
 
 KIND = "kind"  # the feature's name in tables, where there are several kinds
 
@@ -48,17 +49,17 @@ class RewardModel:
         time: IntArray,
         *,
         imbalance: Imbalance = "none",
-        grid: Grid = "small",
+        grid: Grid | GridValues = "small",
         seed: int = 0,
         threads: int = 1,
         device: Device = "cpu",
     ) -> Self:
         """Learn from logged contacts: one row each, all arrays (n,), `action` in 1..K, `time` in seconds.
 
-        Settings are chosen on held-out users and on later contacts of held-out users; then probabilities are
-        calibrated on predictions for held-out users, which also undoes what resampling and weights do to them (van
-        den Goorbergh et al. 2022). Where a fold would have to learn from a handful of one class, every row gets the
-        mean, shrunk by half an observation of each class. The answer depends on `seed` and not on `threads`.
+        Settings and number of trees are chosen on held-out users and on later contacts of held-out users; then
+        probabilities are calibrated on predictions for held-out users, which also undoes what resampling and weights do
+        to them (van den Goorbergh et al. 2022). Where a fold would have to learn from a handful of one class, every row
+        gets the mean, shrunk by half an observation of each class. The answer depends on `seed` and not on `threads`.
         """
         encoder = FeatureEncoder.fit(context, context.exogenous)
         kinds = context.kinds

@@ -47,6 +47,7 @@ def write_files(result: Result, directory: Path, command: str) -> None:
         "summary": result.summary,
         "curves": result.curves,
         "model_metrics": result.model_metrics,
+        "classification_report": result.classification_report,
         "feature_importance": result.feature_importance,
         "feature_effects": result.feature_effects,
         "intervals": result.intervals,
@@ -59,7 +60,7 @@ def write_files(result: Result, directory: Path, command: str) -> None:
     }
     for name, table in tables.items():
         write_text(directory / f"{name}.csv", csv_text(table))
-    write_account(result.quality, directory)
+    write_account(result.quality, directory, result.extra_quality)
     write_text(directory / "config.toml", tomli_w.dumps(_config(result, command)))
     pictures = draw_pictures(result)
     for picture in pictures.values():

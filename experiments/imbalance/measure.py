@@ -12,7 +12,7 @@ import pandas as pd
 from engagex_sim.checkpoint import NothingKept
 from engagex_sim.estimate import METRICS, NAMES
 from engagex_sim.evaluation import CrossFitted, cross_fit, estimate_all, policy_truths
-from engagex_sim.model_tables import model_metrics, train_metrics
+from engagex_sim.model_tables import Scored, model_metrics
 from engagex_sim.models.calibrate import Calibration, log_odds, sigmoid
 from engagex_sim.models.learned import Learned
 from engagex_sim.models.metrics import NAMES as METRIC_NAMES
@@ -128,10 +128,10 @@ def _measured(task: Task, prepared: Prepared) -> pd.DataFrame:
 def _model_rows(prepared: Prepared, found: CrossFitted, settings: Settings) -> list[dict[str, Any]]:
     contacts, observed = prepared.timeline.contacts(), found.observed
     train = [
-        train_metrics(contacts.users(~judged), models)
+        Scored.on(contacts.users(~judged), models)
         for models, judged in zip(found.fitted, found.splitting.judged(contacts.user_key), strict=True)
     ]
-    table = model_metrics(found.fitted, train, observed, settings.imbalance)
+    table = model_metrics(train, Scored.held_out(observed, found.fitted), settings.imbalance)
     by_split = dict(zip(table["split"], table[list(METRIC_NAMES)].to_numpy(dtype=np.float64), strict=True))
     rows: list[dict[str, Any]] = [
         {"subject": split, "measure": name, "value": value}
