@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from pydantic import ValidationError
 
+from engagex_sim.augment.choice import row_generator
 from engagex_sim.blocks import Blocks, Redrawn, drawn_users
 from engagex_sim.checkpoint import NOTHING_KEPT, Checkpoint, Judged
 from engagex_sim.columns import FloatArray
@@ -25,7 +26,7 @@ from engagex_sim.exploration_plan import explore
 from engagex_sim.flags import flags, overlap_table
 from engagex_sim.log import DataQuality, TableSource, read_blocks
 from engagex_sim.margins import Margins
-from engagex_sim.model_tables import feature_importance, model_metrics, train_metrics
+from engagex_sim.model_tables import augmentation, feature_importance, model_metrics, train_metrics
 from engagex_sim.models.device import on_usable_device
 from engagex_sim.models.metrics import reliability_table
 from engagex_sim.observe import observe
@@ -128,6 +129,7 @@ def evaluate_prepared(
     ]
     found = flags(prepared, crossfitted.fitted, splitting, crossfitted.carried)
     exploration = _exploration(prepared, crossfitted, names, summary)
+    written = augmentation(crossfitted.fitted, settings)
     progress("done", total, total)
     return Result(
         summary=summary,
@@ -152,8 +154,9 @@ def evaluate_prepared(
         weights=dict(zip(names, estimates.weights, strict=True)),
         quality=quality,
         facts=prepared.facts,
-        notes=(*prepared.notes, *crossfitted.carried.notes),
+        notes=(*prepared.notes, *crossfitted.carried.notes, *([] if written is None else [written["sentence"]])),
         settings=settings,
+        augmentation=written,
     )
 
 
@@ -206,6 +209,7 @@ def evaluate(
                 f"{policy!r} is no policy: give objects with a method action_probabilities, such as"
                 " policies.REGISTRY['uniform']()."
             )
+    row_generator(own)
     own, said = on_usable_device(own)
     with (
         read_blocks(triggers, actions, users, own, threads=own.threads) as log,

@@ -1,13 +1,17 @@
 """The reward model's quality, as the tables that a run writes."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from engagex_sim.augment.account import report
+from engagex_sim.augment.choice import row_generator
 from engagex_sim.crossfit import Fitted
 from engagex_sim.models.metrics import classification_metrics
 from engagex_sim.observed import Observed
+from engagex_sim.settings import Settings
 from engagex_sim.timeline import Timeline
 
 
@@ -39,3 +43,11 @@ def feature_importance(fitted: Sequence[Fitted]) -> pd.DataFrame:
     table = mean.reset_index()
     table.insert(0, "model", "reward model")
     return table
+
+
+def augmentation(fitted: Sequence[Fitted], settings: Settings) -> dict[str, Any] | None:
+    """What became of the synthetic rows that the reward models learned from; None where none were asked for."""
+    generator = row_generator(settings)
+    if generator is None:
+        return None
+    return report(generator.described, [f.reward_model.accounts for f in fitted])

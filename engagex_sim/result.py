@@ -84,6 +84,7 @@ class Result:
     facts: Facts
     notes: tuple[str, ...]  # plain sentences a reader must know; the first are the most important
     settings: Settings
+    augmentation: Mapping[str, Any] | None = None  # what became of the synthetic rows, where any were written
 
     @property
     def table(self) -> pd.DataFrame:

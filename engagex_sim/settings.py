@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 TriggersAre = Literal["auto", "opportunities", "contacts"]
 DecisionPoints = Literal["auto", "trigger", "day"]
 Start = Literal["logged", "free"]
-Imbalance = Literal["none", "scale_pos_weight", "smote", "both"]
+Imbalance = Literal["none", "scale_pos_weight", "smote", "both", "augment"]
 Device = Literal["cpu", "cuda"]
 Grid = Literal["light", "small", "full"]  # light: one fixed setting, no search
 
@@ -47,6 +47,9 @@ class Settings(LogSettings):
     value: float = Field(default=5.0, ge=0)  # what an interested user earns
     cost: float = Field(default=1.0, ge=0)  # what a contact costs
     imbalance: Imbalance = "none"
+    llm_url: str | None = None  # of a server that writes the rows for "augment"; None: they are made without one
+    llm_model: str | None = None
+    llm_budget: int = Field(default=100, ge=1, le=1_000_000)  # requests to it at most
     grid: Grid = "small"
     n_boot: int = Field(default=1000, ge=50, le=100_000)
     refit_boot: int = Field(default=0, ge=0, le=10_000)  # bootstrap replicates that fit all models and policies again

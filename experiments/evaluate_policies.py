@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from engagex_sim.augment.choice import row_generator
 from engagex_sim.errors import InputError
 from engagex_sim.evaluation import evaluate_prepared
 from engagex_sim.execution import workers
@@ -49,6 +50,7 @@ def evaluate_policies(name: str, options: Options, command: str) -> None:
     settings = settings_from(_small(options, experiment) if options["small"] else options, Settings)
     if options["holdout"] is not None and options["folds"] is not None:
         raise InputError("--holdout learns once, from the users who are not held out: leave out --folds.")
+    row_generator(settings)
     directory = output_directory(options["out"], name)
     policies = load_policies(_specs(name, options, experiment))
     files, kind = files_from(options), executor_from(options)
@@ -88,6 +90,8 @@ def evaluate_policies(name: str, options: Options, command: str) -> None:
             progress("writing the report")
             write_result(result, directory, command)
     terminal.show(result_table(answers(result)))
+    if result.augmentation is not None:
+        terminal.say(result.augmentation["sentence"])
     for sentence in [headline_sentence(result), *cautions(result), *policy_sentences(result)]:
         terminal.say(sentence)
     for sentence in [*next_step(result), *economics_sentences(result)]:

@@ -13,6 +13,7 @@ from joblib import parallel_config
 from sklearn.metrics import log_loss
 from sklearn.model_selection import GridSearchCV, cross_val_predict
 
+from engagex_sim.augment import Augmenter
 from engagex_sim.columns import FloatArray, IntArray, KeyArray
 from engagex_sim.hashing import uniforms
 from engagex_sim.models.calibrate import log_odds, sigmoid
@@ -59,18 +60,24 @@ def search(
     seed: int,
     threads: int,
     device: Device = "cpu",
+    augmenter: Augmenter | None = None,
 ) -> Search | None:
-    """Grid search over n rows; None without features, or where a fold lacks `MIN_OF_A_CLASS` rows of a class."""
+    """Grid search over n rows; None without features, or where a fold lacks `MIN_OF_A_CLASS` rows of a class.
+
+    `augmenter` writes the rows for the imbalance setting "augment".
+    """
     folds = _learnable_folds(matrix, label, user_key, seed)
     if folds is None:
         return None
     shift = 0.0 if imbalance == "none" else math.log((label == 0).sum() / label.sum())
-    model = _pipeline(feature_types, label, imbalance, seed).set_params(model__device=device)
+    model = _pipeline(feature_types, label, imbalance, seed, augmenter).set_params(model__device=device)
     candidates = _candidates(grid)
     with parallel_config(backend="threading", n_jobs=threads):
         if math.prod(map(len, candidates.values())) > 1:
             splits = folds + later_split(folds[0], label, time)
-            chosen = GridSearchCV(model, candidates, scoring=_unshifted_log_loss(shift), cv=splits).fit(matrix, label)
+            chosen = GridSearchCV(
+                model, candidates, scoring=_unshifted_log_loss(shift), cv=splits, error_score="raise"
+            ).fit(matrix, label)
             model, best = chosen.best_estimator_, chosen.best_params_
         else:
             best = _only(candidates)
@@ -147,7 +154,9 @@ def later_split(fold: Split, label: IntArray, time: IntArray) -> list[Split]:
     return [split] if all(len(np.unique(label[part])) == 2 for part in split) else []
 
 
-def _pipeline(feature_types: list[str], label: IntArray, imbalance: Imbalance, seed: int) -> Pipeline:
+def _pipeline(
+    feature_types: list[str], label: IntArray, imbalance: Imbalance, seed: int, augmenter: Augmenter | None = None
+) -> Pipeline:
     """Resampling, then XGBoost; in every setting but "none" the classes weigh the same in the end.
 
     With "both", SMOTE goes half of the way (the geometric mean) and the weight of positives does the rest.
@@ -161,12 +170,14 @@ def _pipeline(feature_types: list[str], label: IntArray, imbalance: Imbalance, s
         categorical = np.array(feature_types) == "c"
         settings = {"categorical": categorical, "ratio": ratio, "seed": seed}
         resample = FunctionSampler(func=oversample, kw_args=settings, validate=False)
+    if imbalance == "augment":
+        resample = FunctionSampler(func=augmenter, kw_args={"ratio": 1.0, "seed": seed}, validate=False)
     # Balanced classes have 0.5 / (rarer share) times the curvature, which is what regularisation is measured against.
     strength = 0.5 / min(share, 1.0 - share) if balanced else 1.0
     model = xgb.XGBClassifier(
         **_FIXED,
         feature_types=feature_types,
-        scale_pos_weight=odds ** {"none": 0.0, "scale_pos_weight": -1.0, "smote": 0.0, "both": -0.5}[imbalance],
+        scale_pos_weight=odds ** {"scale_pos_weight": -1.0, "both": -0.5}.get(imbalance, 0.0),
         min_child_weight=MIN_CHILD_WEIGHT * strength,
         reg_lambda=REG_LAMBDA * strength,
         random_state=seed,
