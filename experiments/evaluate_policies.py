@@ -35,7 +35,7 @@ from experiments.plugins import load_policies
 from experiments.registry import EVALUATIONS, Evaluation
 from experiments.resuming import check_resume, checkpoint_of
 from experiments.terminal import Terminal, result_table
-from experiments.wording import cautions, next_step, plan, reads_results
+from experiments.wording import cautions, next_step, plan, reads_results, sent_elsewhere
 from policies.fixed import Never
 
 TRIAL_ROWS = 1_000
@@ -72,7 +72,7 @@ def evaluate_policies(name: str, options: Options, command: str) -> None:
             policies = [policy for policy in policies if not isinstance(policy, Never)]  # nobody can be left alone
         names = [policy_name(policy) for policy in policies]
         terminal.say(plan(source.name, names, source.log.quality, prepared.facts, settings))
-        for note in prepared.notes:
+        for note in [*prepared.notes, *sent_elsewhere(settings)]:
             terminal.say(note)
         for policy in _try_out(policies, prepared):
             terminal.say(reads_results(policy))

@@ -94,8 +94,8 @@ def sentence(described: Mapping[str, str | int], sums: Mapping[str, Any]) -> str
     )
     if sums["repeated"]:
         told += (
-            f"; balanced classes take {sums['wanted']:,}, so rows of the rarer class, real and written, are repeated for"
-            f" the other {sums['repeated']:,}"
+            f"; balanced classes take {sums['wanted']:,}, so rows of the rarer class, real and written, are repeated"
+            f" for the other {sums['repeated']:,}"
         )
     troubles = ", ".join(f"{reason}: {count:,}" for reason, count in sums["troubles"].items())
     if troubles:

@@ -1,7 +1,7 @@
 """The local generator: every column drawn from a decision tree on the columns before it; no network."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -13,6 +13,7 @@ from engagex_sim.augment.validation import NESTED
 from engagex_sim.columns import FloatArray, IntArray
 
 MIN_LEAF = 5  # examples that a value is drawn from, at least
+_SIDES: tuple[Literal["left", "right"], ...] = ("left", "right")
 ROUNDS = 10  # how often rejected rows are replaced
 
 
@@ -20,8 +21,8 @@ class TreeSynthesis:
     """Sequential synthesis by classification and regression trees (Reiter 2005; Nowok, Raab and Dibben 2016).
 
     The first column is drawn from the examples. For each later one a tree on the earlier columns is grown, and a value
-    is drawn from the examples in the leaf that the new row falls into. So every value occurred, gaps included, and only
-    combinations are new. Of counts that contain one another the difference is drawn.
+    is drawn from the examples in the leaf that the new row falls into: text, whole numbers and gaps as they are, other
+    numbers between one example and the next larger one. Of counts that contain one another the difference is drawn.
     """
 
     @property
@@ -32,22 +33,54 @@ class TreeSynthesis:
         """Rows for all that are missing, at most `ROUNDS` times."""
         rng = np.random.default_rng(seed)
         features, rows = examples.features, examples.rows
+        absent = rows[[f.name for f in features]].isna().to_numpy()
         known = np.column_stack([_as_numbers(rows[f.name], f.categories is not None) for f in features])
         base = _drawn_from([f.name for f in features])
         drawn = known - np.where(base >= 0, known[:, base], 0.0)
-        trees = [_tree(known[:, :i], drawn[:, i], f.categories is not None, seed) for i, f in enumerate(features)]
+        leaves = [_Leaves(known[:, :i], drawn[:, i], f.categories is not None, seed) for i, f in enumerate(features)]
         for _ in range(ROUNDS):
             wanted = missing()
             new = np.empty((wanted, len(features)))
             columns = {}
             for i, feature in enumerate(features):
-                leaf, fallen = (
-                    np.zeros(len(x)) if trees[i] is None else trees[i].apply(x[:, :i]) for x in (known, new)
-                )
-                source = _one_of_the_same(leaf, fallen, rng.random(wanted))
-                new[:, i] = drawn[source, i] + (new[:, base[i]] if base[i] >= 0 else 0.0)
-                columns[feature.name] = rows[feature.name].to_numpy()[source] if base[i] < 0 else new[:, i]
+                source, following = leaves[i].two_examples(new[:, :i], rng.random(wanted))
+                new[:, i] = drawn[source, i]
+                if feature.categories is None and not feature.whole:
+                    step = np.where(absent[source, i], 0.0, drawn[following, i] - drawn[source, i])
+                    new[:, i] += rng.random(wanted) * step
+                if base[i] >= 0:
+                    new[:, i] += new[:, base[i]]
+                if feature.categories is not None:
+                    columns[feature.name] = rows[feature.name].to_numpy(dtype=object)[source]
+                else:
+                    columns[feature.name] = np.where(absent[source, i], np.nan, new[:, i])
             yield Batch(pd.DataFrame(columns), asked=wanted)
+
+
+class _Leaves:
+    """Examples that share a leaf of a tree on the earlier columns (m, i), sorted by their values (m,)."""
+
+    def __init__(self, earlier: FloatArray, values: FloatArray, is_text: bool, seed: int) -> None:
+        self.tree = None
+        if earlier.shape[1] > 0:
+            model = DecisionTreeClassifier if is_text else DecisionTreeRegressor
+            target = values if is_text else rankdata(values)  # counts have long tails
+            self.tree = model(min_samples_leaf=MIN_LEAF, random_state=seed).fit(earlier, target)
+        leaf = self._leaf(earlier)
+        self.order = np.lexsort((values, leaf))
+        self.leaf = leaf[self.order]
+
+    def two_examples(self, earlier: FloatArray, uniform: FloatArray) -> tuple[IntArray, IntArray]:
+        """For each new row (n, i) an example (n,) of its leaf, drawn by `uniform` (n,), and the next larger there."""
+        fallen = self._leaf(earlier)
+        first, last = (np.searchsorted(self.leaf, fallen, side=side) for side in _SIDES)
+        place = first + (uniform * (last - first)).astype(np.int64)
+        return self.order[place], self.order[np.minimum(place + 1, last - 1)]
+
+    def _leaf(self, earlier: FloatArray) -> IntArray:
+        """(n,) the leaf of each row; without a tree all are in one."""
+        leaf = np.zeros(len(earlier)) if self.tree is None else self.tree.apply(earlier)
+        return np.asarray(leaf, dtype=np.int64)
 
 
 def _drawn_from(names: Sequence[str]) -> IntArray:
@@ -67,24 +100,3 @@ def _as_numbers(column: "pd.Series[Any]", is_text: bool) -> FloatArray:
     values = column.to_numpy(dtype=np.float64)
     lowest = np.nanmin(values) if not np.isnan(values).all() else 0.0
     return np.where(np.isnan(values), lowest - 1.0, values)
-
-
-def _tree(
-    earlier: FloatArray, values: FloatArray, is_text: bool, seed: int
-) -> DecisionTreeClassifier | DecisionTreeRegressor | None:
-    """A tree whose leaves hold examples with similar values; of numbers the ranks, since counts have long tails.
-
-    None for the first column, which has none before it.
-    """
-    if earlier.shape[1] == 0:
-        return None
-    if is_text:
-        return DecisionTreeClassifier(min_samples_leaf=MIN_LEAF, random_state=seed).fit(earlier, values)
-    return DecisionTreeRegressor(min_samples_leaf=MIN_LEAF, random_state=seed).fit(earlier, rankdata(values))
-
-
-def _one_of_the_same(leaf: IntArray, fallen: IntArray, uniform: FloatArray) -> IntArray:
-    """For each new row's leaf `fallen` (n,) an example (n,) in the same leaf, drawn by `uniform` (n,)."""
-    order = np.argsort(leaf, kind="stable")
-    first, last = (np.searchsorted(leaf[order], fallen, side=side) for side in ("left", "right"))
-    return np.asarray(order[first + (uniform * (last - first)).astype(np.int64)])

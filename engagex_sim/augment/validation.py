@@ -1,6 +1,7 @@
 """Whether written rows could have been in the log: types, ranges, categories, counts, and the contact cap."""
 
 from collections import Counter
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -72,15 +73,15 @@ def checked(
 
 def _numbers(column: "pd.Series[Any]") -> FloatArray:
     """The numbers (n,), NaN for anything else; a truth value is none."""
-    if column.dtype.kind == "f":
+    if column.dtype.kind in "fi":
         return np.asarray(column, dtype=np.float64)
     return np.array([_number(value) for value in column], dtype=np.float64)
 
 
 def _number(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool) or not isinstance(value, Real):
         return np.nan
     try:
         return float(value)
-    except OverflowError:
-        return np.inf if value > 0 else -np.inf
+    except OverflowError:  # a whole number that no float can hold
+        return np.inf
