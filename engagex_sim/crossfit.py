@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from engagex_sim.augment.choice import row_generator
 from engagex_sim.columns import BoolArray, FloatArray
 from engagex_sim.dependence import Carried
 from engagex_sim.errors import InputError
@@ -106,6 +107,8 @@ def _learn(
         seed=seed,
         threads=settings.threads,
         device=settings.device,
+        generator=row_generator(settings),
+        cap_days=contacts.cap.days,
     )
     choices = evaluation.rows(evaluation.free) if cap_modelled else evaluation
     logging = PropensityModel.fit(

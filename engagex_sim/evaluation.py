@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from pydantic import ValidationError
 
+from engagex_sim.augment.choice import row_generator
 from engagex_sim.blocks import Blocks, Redrawn, drawn_users
 from engagex_sim.checkpoint import NOTHING_KEPT, Checkpoint, Judged
 from engagex_sim.columns import FloatArray
@@ -28,7 +29,7 @@ from engagex_sim.importance_tables import importance_tables
 from engagex_sim.leaks import leak_flag
 from engagex_sim.log import DataQuality, TableSource, read_blocks
 from engagex_sim.margins import Margins
-from engagex_sim.model_tables import Scored, classification_report, model_metrics
+from engagex_sim.model_tables import Scored, augmentation, classification_report, model_metrics
 from engagex_sim.models.device import on_usable_device
 from engagex_sim.models.metrics import reliability_table
 from engagex_sim.observe import observe
@@ -135,6 +136,7 @@ def evaluate_prepared(
     importance, effects = importance_tables(
         prepared.evaluation.contacts(), crossfitted.fitted, splitting, np.random.default_rng(settings.seed)
     )
+    written = augmentation(crossfitted.fitted, settings)
     progress("done", total, total)
     return Result(
         summary=summary,
@@ -162,8 +164,9 @@ def evaluate_prepared(
         quality=quality,
         extra_quality=None if prepared.extra is None else prepared.extra.quality,
         facts=prepared.facts,
-        notes=(*prepared.notes, *crossfitted.carried.notes),
+        notes=(*prepared.notes, *crossfitted.carried.notes, *([] if written is None else [written["sentence"]])),
         settings=settings,
+        augmentation=written,
     )
 
 
@@ -218,6 +221,7 @@ def evaluate(
                 f"{policy!r} is no policy: give objects with a method action_probabilities, such as"
                 " policies.REGISTRY['uniform']()."
             )
+    row_generator(own)
     own, said = on_usable_device(own)
     with (
         read_blocks(triggers, actions, users, own, threads=own.threads) as log,

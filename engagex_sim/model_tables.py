@@ -2,15 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
 
+from engagex_sim.augment.account import report
+from engagex_sim.augment.choice import row_generator
 from engagex_sim.columns import FloatArray
 from engagex_sim.crossfit import Fitted
 from engagex_sim.models.metrics import classification_metrics, report_by_class
 from engagex_sim.observed import Observed
+from engagex_sim.settings import Settings
 from engagex_sim.timeline import Timeline
 
 
@@ -61,3 +64,11 @@ def classification_report(train: Sequence[Scored], held_out: Scored) -> pd.DataF
     table.insert(0, "model", "reward model")
     table.insert(1, "split", table.pop("split"))
     return table
+
+
+def augmentation(fitted: Sequence[Fitted], settings: Settings) -> dict[str, Any] | None:
+    """What became of the synthetic rows that the reward models learned from; None where none were asked for."""
+    generator = row_generator(settings)
+    if generator is None:
+        return None
+    return report(generator.described, [f.reward_model.accounts for f in fitted])

@@ -89,6 +89,7 @@ class Result:
     notes: tuple[str, ...]  # plain sentences a reader must know; the first are the most important
     settings: Settings
     extra_quality: DataQuality | None = None  # of the other log that the reward model learned from
+    augmentation: Mapping[str, Any] | None = None  # what became of the synthetic rows, where any were written
 
     @property
     def table(self) -> pd.DataFrame:

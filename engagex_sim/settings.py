@@ -11,7 +11,7 @@ from engagex_sim.grids import Grid, GridValues, checked_grid, read_grid, values_
 TriggersAre = Literal["auto", "opportunities", "contacts"]
 DecisionPoints = Literal["auto", "trigger", "day"]
 Start = Literal["logged", "free"]
-Imbalance = Literal["none", "scale_pos_weight", "smote", "both"]
+Imbalance = Literal["none", "scale_pos_weight", "smote", "both", "augment"]
 Device = Literal["cpu", "cuda"]
 
 
@@ -51,6 +51,9 @@ class Settings(LogSettings):
     value: float = Field(default=5.0, ge=0)  # what an interested user earns
     cost: float = Field(default=1.0, ge=0)  # what a contact costs
     imbalance: Imbalance = "none"
+    llm_url: str | None = None  # of a server that writes the rows for "augment"; None: they are made without one
+    llm_model: str | None = None
+    llm_budget: int = Field(default=100, ge=1, le=1_000_000)  # requests to it at most
     grid: Grid | GridValues = "small"  # also given as a file's name, or as lists by parameter
     n_boot: int = Field(default=1000, ge=50, le=100_000)
     refit_boot: int = Field(default=0, ge=0, le=10_000)  # bootstrap replicates that fit all models and policies again

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from engagex_sim.augment.choice import row_generator
 from engagex_sim.errors import InputError
 from engagex_sim.evaluation import evaluate_prepared
 from engagex_sim.execution import workers
@@ -37,7 +38,7 @@ from experiments.registry import EVALUATIONS, Evaluation
 from experiments.resuming import check_resume, checkpoint_of
 from experiments.sources import source_of
 from experiments.terminal import Progress, Terminal, result_table
-from experiments.wording import cautions, next_step, plan, reads_results
+from experiments.wording import cautions, next_step, plan, reads_results, sent_elsewhere
 from policies.fixed import Never
 
 TRIAL_ROWS = 1_000
@@ -84,6 +85,7 @@ def evaluated(
     settings = settings_from(_small(options, experiment) if options["small"] else options, Settings)
     if options["holdout"] is not None and options["folds"] is not None:
         raise InputError("--holdout learns once, from the users who are not held out: leave out --folds.")
+    row_generator(settings)
     policies = load_policies(_specs(name, options, experiment))
     files, kind = files_from(options), executor_from(options)
     extra_files = extra_files_from(options, files)
@@ -110,7 +112,7 @@ def evaluated(
             policies = [policy for policy in policies if not isinstance(policy, Never)]  # nobody can be left alone
         names = [policy_name(policy) for policy in policies]
         terminal.say(plan(source.name, names, source.log.quality, prepared.facts, settings))
-        for note in prepared.notes:
+        for note in [*prepared.notes, *sent_elsewhere(settings)]:
             terminal.say(note)
         for policy in _try_out(policies, prepared):
             terminal.say(reads_results(policy))
@@ -139,6 +141,8 @@ def evaluated(
 
 def say_answers(result: Result, terminal: Terminal) -> None:
     """The answer in sentences, the most important first."""
+    if result.augmentation is not None:
+        terminal.say(result.augmentation["sentence"])
     for sentence in [headline_sentence(result), *cautions(result), *policy_sentences(result)]:
         terminal.say(sentence)
     for sentence in [*next_step(result), *economics_sentences(result)]:

@@ -120,8 +120,24 @@ Imbalance = Annotated[
     str,
     typer.Option(
         metavar="WORD",
-        help="What the reward model does about few interests: none, scale_pos_weight, smote or both.",
+        help="What the reward model does about few interests: none, scale_pos_weight, smote, both or augment.",
         rich_help_panel=_STUDY,
+    ),
+]
+LlmUrl = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URL",
+        help="With augment: a server that writes rows, such as http://127.0.0.1:8000/v1; its key in ENGAGEX_LLM_KEY.",
+        show_default="rows are made without one",
+        rich_help_panel=_STUDY,
+    ),
+]
+LlmModel = Annotated[str | None, typer.Option(metavar="NAME", help="The language model there.", rich_help_panel=_STUDY)]
+LlmBudget = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N", help="Requests to it at most, of 20 rows each.", show_default="100", rich_help_panel=_STUDY
     ),
 ]
 Grid = Annotated[

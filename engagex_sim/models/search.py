@@ -13,6 +13,7 @@ from joblib import parallel_config
 from sklearn.base import BaseEstimator, clone
 from sklearn.model_selection import GridSearchCV, cross_val_predict
 
+from engagex_sim.augment import Augmenter
 from engagex_sim.columns import FloatArray, IntArray, KeyArray
 from engagex_sim.grids import Grid, GridValues, values_of
 from engagex_sim.hashing import uniforms
@@ -59,13 +60,17 @@ def search(
     seed: int,
     threads: int,
     device: Device = "cpu",
+    augmenter: Augmenter | None = None,
 ) -> Search | None:
-    """Grid search over n rows; None without features, or where a fold lacks `MIN_OF_A_CLASS` rows of a class."""
+    """Grid search over n rows; None without features, or where a fold lacks `MIN_OF_A_CLASS` rows of a class.
+
+    `augmenter` writes the rows for the imbalance setting "augment".
+    """
     folds = _learnable_folds(matrix, label, user_key, seed)
     if folds is None:
         return None
     shift = 0.0 if imbalance == "none" else math.log((label == 0).sum() / label.sum())
-    model = _pipeline(feature_types, label, imbalance, seed).set_params(model__device=device)
+    model = _pipeline(feature_types, label, imbalance, seed, augmenter).set_params(model__device=device)
     with parallel_config(backend="threading", n_jobs=threads):
         if grid == "light":
             best = LIGHT
@@ -162,7 +167,9 @@ def _best(
     """
     everything = np.arange(len(label))
     grid = {f"pipeline__model__{name}": choices for name, choices in values.items()}
-    tried = GridSearchCV(model, grid, scoring=_held_out_score, refit=False, cv=[(everything, everything)])
+    tried = GridSearchCV(
+        model, grid, scoring=_held_out_score, refit=False, cv=[(everything, everything)], error_score="raise"
+    )
     found = tried.fit(matrix, label).cv_results_
     best = int(found["mean_test_score"].argmax())
     chosen = {name.removeprefix("pipeline__model__"): value for name, value in found["params"][best].items()}
@@ -202,7 +209,9 @@ def later_split(fold: Split, label: IntArray, time: IntArray) -> list[Split]:
     return [split] if all(len(np.unique(label[part])) == 2 for part in split) else []
 
 
-def _pipeline(feature_types: list[str], label: IntArray, imbalance: Imbalance, seed: int) -> Pipeline:
+def _pipeline(
+    feature_types: list[str], label: IntArray, imbalance: Imbalance, seed: int, augmenter: Augmenter | None = None
+) -> Pipeline:
     """Resampling, then XGBoost; in every setting but "none" the classes weigh the same in the end.
 
     With "both", SMOTE goes half of the way (the geometric mean) and the weight of positives does the rest.
@@ -216,12 +225,14 @@ def _pipeline(feature_types: list[str], label: IntArray, imbalance: Imbalance, s
         categorical = np.array(feature_types) == "c"
         settings = {"categorical": categorical, "ratio": ratio, "seed": seed}
         resample = FunctionSampler(func=oversample, kw_args=settings, validate=False)
+    if imbalance == "augment":
+        resample = FunctionSampler(func=augmenter, kw_args={"ratio": 1.0, "seed": seed}, validate=False)
     # Balanced classes have 0.5 / (rarer share) times the curvature, which is what regularisation is measured against.
     strength = 0.5 / min(share, 1.0 - share) if balanced else 1.0
     model = xgb.XGBClassifier(
         **_FIXED,
         feature_types=feature_types,
-        scale_pos_weight=odds ** {"none": 0.0, "scale_pos_weight": -1.0, "smote": 0.0, "both": -0.5}[imbalance],
+        scale_pos_weight=odds ** {"scale_pos_weight": -1.0, "both": -0.5}.get(imbalance, 0.0),
         min_child_weight=MIN_CHILD_WEIGHT * strength,
         reg_lambda=REG_LAMBDA * strength,
         random_state=seed,

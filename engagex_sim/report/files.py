@@ -1,5 +1,6 @@
 """The files of a run: all of them or none."""
 
+import json
 import platform
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -61,6 +62,9 @@ def write_files(result: Result, directory: Path, command: str) -> None:
     for name, table in tables.items():
         write_text(directory / f"{name}.csv", csv_text(table))
     write_account(result.quality, directory, result.extra_quality)
+    if result.augmentation is not None:
+        told = json.dumps(result.augmentation, indent=2, ensure_ascii=False, allow_nan=False)
+        write_text(directory / "augmentation.json", told + "\n")
     write_text(directory / "config.toml", tomli_w.dumps(_config(result, command)))
     pictures = draw_pictures(result)
     for picture in pictures.values():
