@@ -24,9 +24,8 @@ from engagex_sim.execution import OverBlocks, in_turn, workers
 from engagex_sim.exploration import plan_of_nothing
 from engagex_sim.exploration_plan import explore
 from engagex_sim.extra import settings_like
-from engagex_sim.flags import flags, overlap_table
+from engagex_sim.flags import column_flags, flags, overlap_table
 from engagex_sim.importance_tables import importance_tables
-from engagex_sim.leaks import leak_flag
 from engagex_sim.log import DataQuality, TableSource, read_blocks
 from engagex_sim.margins import Margins
 from engagex_sim.model_tables import Scored, augmentation, classification_report, model_metrics
@@ -154,7 +153,7 @@ def evaluate_prepared(
             }
         ),
         intervals=interval_table(names, estimates, refits),
-        flags=pd.concat([found.table, pd.DataFrame([leak_flag(contacts)])], ignore_index=True),
+        flags=pd.concat([found.table, pd.DataFrame(column_flags(prepared))], ignore_index=True),
         calibration_cells=found.calibration,
         overlap=overlap_table(names, overlaps),
         sensitivity=causes.bounds,
