@@ -6,7 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
-TOO_FEW = "too few rows to tell"  # why there is no AUC
+from engagex_sim.augment.realism import MIN_ROWS
+
+TOO_FEW = f"fewer than {MIN_ROWS} real or written rows"  # why there is no AUC
 
 
 @dataclass(frozen=True)
@@ -104,4 +106,6 @@ def sentence(described: Mapping[str, str | int], sums: Mapping[str, Any]) -> str
         told += (
             f"; a classifier tells them from real rows with a ROC AUC of {sums['auc']:.2f} (0.5: it cannot, 1: always)"
         )
+    else:
+        told += f"; how real they look cannot be told from fewer than {MIN_ROWS} real and written rows"
     return told + "."

@@ -10,7 +10,7 @@ from engagex_sim.augment.rows import MatrixArray
 from engagex_sim.columns import BoolArray
 
 FOLDS = 5
-MIN_ROWS = 50  # of either sort: with fewer a cross-validated AUC says nothing
+MIN_ROWS = 50  # of either sort: with fewer a cross-validated AUC says next to nothing
 MAX_ROWS = 1_000  # of either sort
 
 
