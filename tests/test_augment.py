@@ -157,21 +157,29 @@ def test_the_generator_sees_the_rarer_class_of_the_given_rows_and_nothing_else()
 
 
 def test_copies_of_real_rows_repetitions_and_surplus_rows_are_dropped_and_counted():
-    matrix = np.array([[h, 0.5, 0] for h in range(10)] + [[h, 1.0, 1] for h in range(4)], dtype=np.float32)
+    matrix = np.array([[h, 0.5, 0] for h in range(10)] + [[h, 0.7, 1] for h in range(4)], dtype=np.float32)
     label = np.repeat([0, 1], [10, 4])
-    first = batch([(2, 1.0, "b"), (1.0, 1, "b"), (0, 1.0, "b")])
-    columns = Columns(COLUMNS.names, COLUMNS.categories)
-    generator = Scripted(first)
-    _, _, account = augmented(matrix, label, columns=columns, ratio=1.0, seed=0, generator=generator)
+    generator = Scripted(batch([(2, 0.7, "b"), (1.0, 0.7, "b"), (0, 0.7, "b")]))
+    _, _, account = augmented(matrix, label, columns=COLUMNS, ratio=1.0, seed=0, generator=generator)
     assert account.rejected == {"a copy of a real row": 3}
 
     matrix[-1, 1] = np.nan  # rows may then have gaps
     written = [(0, None, "b"), (0, None, "b"), (1, None, "b"), (2, None, "b"), (2, None, "b")]
     generator = Scripted(batch(written[:2]), batch(written[2:], asked=2))
-    grown, _, account = augmented(matrix, label, columns=columns, ratio=1.0, seed=0, generator=generator)
+    grown, _, account = augmented(matrix, label, columns=COLUMNS, ratio=1.0, seed=0, generator=generator)
     assert account.rejected == {"a row that was written before": 1, "more than was asked for": 1}
     assert (account.received, account.used, account.repeated) == (5, 3, 3)
     assert np.isnan(grown[14:17, 1]).all()
+
+
+def test_equal_rows_of_counts_and_text_are_no_repetition():
+    """Real rows of a few whole numbers are often equal: to drop written ones would make the rare ones too frequent."""
+    matrix = np.array([[h, 5, 0] for h in range(10)] + [[h, 7, 1] for h in range(4)], dtype=np.float32)
+    generator = Scripted(batch([(0, 7, "b"), (3, 7, "b"), (3, 7, "b")]), batch([(3, 7, "b")]))
+    matrix[-1, 0] = 4
+    label = np.repeat([0, 1], [10, 4])
+    _, _, account = augmented(matrix, label, columns=COLUMNS, ratio=1.0, seed=0, generator=generator)
+    assert (account.used, account.rejected) == (3, {"a copy of a real row": 1})
 
 
 # --- the local generator
