@@ -35,8 +35,9 @@ def augmented(
     """The rows, and written ones of the rarer class until it has `ratio` times as many rows as the other.
 
     The generator sees the rarer class of these rows and nothing else. What it writes is checked; copies of those rows
-    are dropped, and so are written rows that are equal though some number is not whole. Where too few rows are left, rows of the rarer class, real and written, are
-    repeated evenly, so that the classes are as balanced as was asked for. None is the account where nothing was needed.
+    are dropped, and so are written rows that are equal though some number is not whole. Where too few rows are left,
+    rows of the rarer class, real and written, are repeated evenly, so that the classes are as balanced as was asked
+    for. None is the account where nothing was needed.
     """
     counts = np.bincount(label, minlength=2)
     wanted = round(ratio * counts.max()) - int(counts.min())
