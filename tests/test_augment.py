@@ -248,6 +248,16 @@ def test_the_classifier_tells_other_rows_and_not_rows_of_the_same_log():
     assert np.isnan(two_sample_auc(one, same[:49], COLUMNS.categorical, 0))
 
 
+def test_columns_that_say_nothing_do_not_disturb_the_classifier():
+    one, _ = log_rows(300, 10)
+    same, _ = log_rows(300, 11)
+    for rows in (one, same):
+        rows[:, 1], rows[:, 2] = np.nan, np.nan
+    assert two_sample_auc(one, same, COLUMNS.categorical, 0) == pytest.approx(0.5, abs=0.1)
+    one[:], same[:] = 1.0, 1.0
+    assert two_sample_auc(one, same, COLUMNS.categorical, 0) == 0.5
+
+
 # --- one training set, one asking
 
 

@@ -9,6 +9,7 @@ from scipy.stats import rankdata
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from engagex_sim.augment.generator import Batch, Examples
+from engagex_sim.augment.rows import gaps_below
 from engagex_sim.augment.validation import NESTED
 from engagex_sim.columns import FloatArray, IntArray
 
@@ -94,9 +95,7 @@ def _drawn_from(names: Sequence[str]) -> IntArray:
 
 
 def _as_numbers(column: "pd.Series[Any]", is_text: bool) -> FloatArray:
-    """Codes for text, and a number below all others for what is missing: trees can split it off."""
+    """Codes for text; the numbers, with one below all others for what is missing."""
     if is_text:
         return pd.factorize(column, sort=True)[0].astype(np.float64)
-    values = column.to_numpy(dtype=np.float64)
-    lowest = np.nanmin(values) if not np.isnan(values).all() else 0.0
-    return np.where(np.isnan(values), lowest - 1.0, values)
+    return gaps_below(column.to_numpy(dtype=np.float64))
