@@ -113,6 +113,15 @@ def test_a_contact_that_the_cap_forbids_and_counts_that_contradict_themselves_ar
     assert rejected == {"a contact that the cap forbids": 1, "more triggers in a short time than in a longer one": 1}
 
 
+def test_a_column_of_text_may_have_the_name_of_a_count():
+    columns = Columns(("triggers_1d", "triggers_7d"), (("few", "many"), None))
+    matrix = np.column_stack([np.arange(80) % 2, np.arange(80) / 7]).astype(np.float32)
+    label = (np.arange(80) < 30).astype(np.int64)
+    _, labels, account = augmented(matrix, label, columns=columns, ratio=1.0, seed=0, generator=TreeSynthesis())
+    assert np.bincount(labels).tolist() == [50, 50]
+    assert account.used == 20
+
+
 def test_numbers_shown_with_six_digits_are_in_the_range_they_came_from():
     columns = Columns(("x",), (None,))
     features = columns.features(columns.named(np.array([[1 / 3], [20 / 3]], dtype=np.float32)))
@@ -294,6 +303,6 @@ def test_an_account_comes_back_from_json_and_sums_add_up():
         "Synthetic rows for the 2 training sets of the reward model: asked for 100, the language model x wrote 90; 75"
         " were used and 15 rejected (wrong type: 13; a copy of a real row: 2); balanced classes take 152, so rows of"
         " the rarer class, real and written, are repeated for the other 77; of 5 requests these brought nothing: 500"
-        " Internal Server Error: 1; a classifier tells them from real rows with a ROC AUC of 0.60 (0.5: it cannot, 1:"
-        " always)."
+        " Internal Server Error: 1; a classifier tells them from real rows with a ROC AUC of 0.60 (1: always,"
+        " 0.5: not at all; below, they lie close to single real ones)."
     )

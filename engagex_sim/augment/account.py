@@ -104,7 +104,8 @@ def sentence(described: Mapping[str, str | int], sums: Mapping[str, Any]) -> str
         told += f"; of {sums['requests']:,} requests these brought nothing: {troubles}"
     if sums["auc"] is not None:
         told += (
-            f"; a classifier tells them from real rows with a ROC AUC of {sums['auc']:.2f} (0.5: it cannot, 1: always)"
+            f"; a classifier tells them from real rows with a ROC AUC of {sums['auc']:.2f} (1: always, 0.5: not at all;"
+            " below, they lie close to single real ones)"
         )
     else:
         told += f"; how real they look cannot be told from fewer than {MIN_ROWS} real and written rows"

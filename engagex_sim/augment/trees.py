@@ -9,7 +9,7 @@ from scipy.stats import rankdata
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from engagex_sim.augment.generator import Batch, Examples
-from engagex_sim.augment.rows import gaps_below
+from engagex_sim.augment.rows import Feature, gaps_below
 from engagex_sim.augment.validation import NESTED
 from engagex_sim.columns import FloatArray, IntArray
 
@@ -36,7 +36,7 @@ class TreeSynthesis:
         features, rows = examples.features, examples.rows
         absent = rows[[f.name for f in features]].isna().to_numpy()
         known = np.column_stack([_as_numbers(rows[f.name], f.categories is not None) for f in features])
-        base = _drawn_from([f.name for f in features])
+        base = _drawn_from(features)
         drawn = known - np.where(base >= 0, known[:, base], 0.0)
         leaves = [_Leaves(known[:, :i], drawn[:, i], f.categories is not None, seed) for i, f in enumerate(features)]
         for _ in range(ROUNDS):
@@ -84,8 +84,9 @@ class _Leaves:
         return np.asarray(leaf, dtype=np.int64)
 
 
-def _drawn_from(names: Sequence[str]) -> IntArray:
+def _drawn_from(features: Sequence[Feature]) -> IntArray:
     """(p,) the earlier column that a count contains, or is contained in; −1 where there is none."""
+    names = [f.name if f.categories is None and not f.may_be_missing else None for f in features]
     base = np.full(len(names), -1, dtype=np.int64)
     for i, name in enumerate(names):
         others = [other for pair in NESTED if name in pair for other in pair if other in names[:i]]

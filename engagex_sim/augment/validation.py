@@ -64,8 +64,9 @@ def checked(
         if feature.whole:
             reject(FRACTION, ~absent & (number != np.rint(number)))
         values[feature.name] = number
+    numbers = {feature.name for feature in features if feature.categories is None}
     for part, whole in NESTED:
-        if part in values and whole in values:
+        if part in numbers and whole in numbers:
             reject(IMPOSSIBLE, values[part] > values[whole])
     good = reason == ""
     return pd.DataFrame({name: column[good] for name, column in values.items()}), Counter(reason[~good].tolist())
