@@ -98,7 +98,8 @@ def _of_repeat(settings: Settings, log: str, repeat: int, strategy: str) -> Sett
 
 def _measured(tasks: Sequence[Task], processes: int, terminal: Terminal) -> pd.DataFrame:
     parts = []
-    with workers("processes", min(processes, len(tasks))) as over, terminal.progress() as progress:
+    count = min(processes, len(tasks))
+    with workers("processes" if count > 1 else "threads", count) as over, terminal.progress() as progress:
         progress("measuring", 0, len(tasks))
         for task, part in zip(tasks, over(partial(_nth, list(tasks)), len(tasks)), strict=True):
             parts.append(part)

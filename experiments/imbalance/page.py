@@ -17,7 +17,8 @@ SURE = 0.95  # that no difference is told by chance, over all comparisons
 MUCH = 1.0  # percent: what is less is nothing to change a setting for
 GREEDY, PROFIT = "xgb_greedy", "xgb_profit"
 INTERESTS = "true_interests_per_contact"
-TARGETS = ("first_chance", "uniform", GREEDY, PROFIT)
+TOLD = "uniform"  # whose error the sentences tell
+TARGETS = ("first_chance", TOLD, GREEDY)
 
 WHAT_IT_DOES = """\
 * `none`: the model learns from the contacts as they are.
@@ -31,30 +32,36 @@ Every strategy gets the same logs, folds and grid. *As trained* are the probabil
 
 
 def sentences(found: Found) -> list[str]:
-    """What the numbers say, and what to do; ± is one standard error over the repeats."""
+    """What to do, and what the numbers say; differences are to none on the same logs."""
+    known = [log for log in found.logs if not math.isnan(found(log, NOTHING, RECALIBRATED, GREEDY, INTERESTS))]
+    unknown = [log for log in found.logs if log not in known]
+    compared = _others(found)
     return [
-        *(_ranking(found, log) for log in found.logs),
+        *([recommendation(found), _ranking(found), _f1(found)] if compared else []),
         _calibration(found),
-        *(_chosen(found, log) for log in found.logs),
-        *(_estimates(found, log) for log in found.logs),
-        recommendation(found),
+        *([_chosen(found, known)] if compared and known else []),
+        *([_profit(found, known), _errors(found, known)] if known else []),
+        *(_estimated(found, log) for log in unknown),
     ]
 
 
-def _ranking(found: Found, log: str) -> str:
-    name = (HELD_OUT, "roc_auc")
-    own = found(log, NOTHING, RECALIBRATED, *name)
-    others = [
-        f"{s} {_signed(found(log, s, AS_TRAINED, *name, 'difference'), 3)}"
-        f"{_error(found(log, s, AS_TRAINED, *name, 'difference_error'), 3)}"
-        for s in _others(found)
-    ]
-    half = [f"{s} {number(found(log, s, AS_TRAINED, HELD_OUT, 'f1_at_half'), 2)}" for s in found.strategies]
-    best = [f"{s} {number(found(log, s, RECALIBRATED, HELD_OUT, 'f1'), 2)}" for s in found.strategies]
+def _ranking(found: Found) -> str:
+    base = [f"{found(log, NOTHING, RECALIBRATED, HELD_OUT, 'roc_auc'):.3f} on {log}" for log in found.logs]
+    change = _between(found, found.logs, (RECALIBRATED, HELD_OUT, "roc_auc"), "difference", lambda x: _signed(x, 3))
+    return f"Ranking: with none, held-out ROC AUC is {listing(base)}; the other strategies change it by {change}."
+
+
+def _f1(found: Found) -> str:
+    parts = []
+    for log in found.logs:
+        half, best = (
+            [number(found(log, NOTHING, *key), 2), number(max(found(log, s, *key) for s in _others(found)), 2)]
+            for key in ((AS_TRAINED, HELD_OUT, "f1_at_half"), (RECALIBRATED, HELD_OUT, "f1"))
+        )
+        parts.append(f"{log}: {half[0]} → {half[1]} at 0.5, {best[0]} → {best[1]} at the chosen threshold")
     return (
-        f"{log}: without doing anything, contacts of users not seen before are ranked with ROC AUC {own:.3f}"
-        f"{'; ' + listing(others) if others else ''}. F1 at the usual threshold of 0.5 makes resampling look good"
-        f" ({listing(half)}); at a threshold chosen for it, it does not ({listing(best)})."
+        "F1 at the usual threshold of 0.5 makes resampling look like a gain, since without it few predictions are that"
+        f" high; a threshold chosen for F1 does the same. From none to the best of the others, {'; '.join(parts)}."
     )
 
 
@@ -69,44 +76,72 @@ def _calibration(found: Found) -> str:
     return f"Interests predicted per interest that there was (1 is right), as trained: {'; '.join(parts)}."
 
 
-def _chosen(found: Found, log: str) -> str:
-    own = found(log, NOTHING, RECALIBRATED, GREEDY, INTERESTS)
-    if math.isnan(own):
-        parts = []
-        for s in found.strategies:
-            lift, low, high = (found(log, s, RECALIBRATED, GREEDY, "lift_percent", c) for c in ("mean", "low", "high"))
-            verdict = found.word(log, s, GREEDY, HEADLINE)
-            parts.append(f"{s} {_signed(lift, 0)} % ({_signed(low, 0)} … {_signed(high, 0)} %; {verdict})")
-        return f"{log}: estimated change of interests by {GREEDY}, as many contacts as now: {'; '.join(parts)}."
-    others = [
-        f"{s} {_signed(_relative(found, log, s), 1)} %{_error(_relative_error(found, log, s), 1)}"
-        for s in _others(found)
-    ]
-    profits = [
-        f"{s} {_thousand(found(log, s, AS_TRAINED, PROFIT, 'true_profit_per_user'))} →"
-        f" {_thousand(found(log, s, RECALIBRATED, PROFIT, 'true_profit_per_user'))}"
-        for s in found.strategies
+def _chosen(found: Found, logs: Sequence[str]) -> str:
+    base = [f"{_thousand(found(log, NOTHING, RECALIBRATED, GREEDY, INTERESTS))} on {log}" for log in logs]
+    changes = [
+        f"{strategy} on {log} {_signed(change, 1)} %{_error(error, 1)}"
+        for log in logs
+        for strategy in _others(found)
+        for change, error, _ in [_against_none(found, log, strategy)]
+        if abs(change) >= 0.05
     ]
     return (
-        f"{log}: at the current number of contacts {GREEDY} truly earns {_thousand(own)} interests per 1,000"
-        f" contacts with none{'; ' + listing(others) if others else ''}. {PROFIT} truly earns, per 1,000 users, as"
-        f" trained → recalibrated: {listing(profits)}."
+        f"The policy chosen with it, {GREEDY} with as many contacts as the current strategy, truly earns with none"
+        f" {listing(base)} interests per 1,000 contacts"
+        f"{'; against that, give or take a standard error: ' + listing(changes) if changes else ''}."
     )
 
 
-def _estimates(found: Found, log: str) -> str:
-    known = [t for t in TARGETS[:2] if not math.isnan(found(log, NOTHING, RECALIBRATED, t, HEADLINE, "rmse"))]
-    if not known:
-        return f"{log}: what is true is not known, so errors of the estimates are not either."
+def _profit(found: Found, logs: Sequence[str]) -> str:
     parts = []
-    for target in known:
-        errors = [
-            f"{s} {number(found(log, s, AS_TRAINED, target, HEADLINE, 'rmse'), 2)} →"
-            f" {number(found(log, s, RECALIBRATED, target, HEADLINE, 'rmse'), 2)}"
+    for log in logs:
+        own = [
+            f"{s} {_thousand(found(log, s, AS_TRAINED, PROFIT, 'true_profit_per_user'))} →"
+            f" {_thousand(found(log, s, RECALIBRATED, PROFIT, 'true_profit_per_user'))}"
             for s in found.strategies
         ]
-        parts.append(f"for {target} {listing(errors)}")
-    return f"{log}: error (RMSE) of {HEADLINE} in percent of the truth, as trained → recalibrated, {'; '.join(parts)}."
+        parts.append(f"on {log} {listing(own)}")
+    return (
+        f"A policy that contacts where it pays needs probabilities: {PROFIT} truly earns per 1,000 users, as trained →"
+        f" recalibrated, {'; '.join(parts)}."
+    )
+
+
+def _errors(found: Found, logs: Sequence[str]) -> str:
+    parts = []
+    for log in logs:
+        own = [
+            f"{s} {number(found(log, s, AS_TRAINED, TOLD, HEADLINE, 'rmse'), 2)} →"
+            f" {number(found(log, s, RECALIBRATED, TOLD, HEADLINE, 'rmse'), 2)}"
+            for s in found.strategies
+        ]
+        parts.append(f"on {log} {listing(own)}")
+    return (
+        f"So does the answer: root mean squared error of {HEADLINE} for {TOLD}, in percent of the truth, as trained →"
+        f" recalibrated, {'; '.join(parts)}."
+    )
+
+
+def _estimated(found: Found, log: str) -> str:
+    parts = []
+    for s in found.strategies:
+        lift, low, high = (found(log, s, RECALIBRATED, GREEDY, "lift_percent", c) for c in ("mean", "low", "high"))
+        verdict = found.word(log, s, GREEDY, HEADLINE)
+        parts.append(f"{s} {_signed(lift, 0)} % ({_signed(low, 0)} … {_signed(high, 0)} %): {verdict}")
+    return (
+        f"{HEADLINE} estimates for {GREEDY}, with as many contacts as now, this change of interests: {listing(parts)}."
+    )
+
+
+def _between(
+    found: Found, logs: Sequence[str], key: tuple[str, str, str], column: str, told: Callable[[float], str]
+) -> str:
+    """The least and the largest number of the other strategies over the logs, and whose they are."""
+    values = [(found(log, s, *key, column), f"{s} on {log}") for log in logs for s in _others(found)]
+    known = sorted(pair for pair in values if not math.isnan(pair[0]))
+    if not known:
+        return UNDEFINED
+    return " to ".join(f"{told(value)} ({whose})" for value, whose in (known[0], known[-1]))
 
 
 def recommendation(found: Found) -> str:
@@ -149,9 +184,9 @@ def page(summary: pd.DataFrame, settings: Settings, chosen: Mapping[str, Any], c
     size = "" if file else f" of {chosen['n_users']:,} users"
     parts = [
         "# What to do about few interests",
-        *(f"* {sentence}" for sentence in sentences(found)[-1:]),
-        "\n".join(f"* {sentence}" for sentence in sentences(found)[:-1]),
+        "\n".join(f"* {sentence}" for sentence in sentences(found)),
         "![What each strategy does](imbalance.png)",
+        "Lines: two standard errors of the difference to none on the same logs; of estimated changes 95 % intervals.",
         f"    {command}\n\nOn {what}: {counted(chosen['repeats'], 'repeat')}{size}, {settings.folds} folds, grid"
         f" {settings.grid}, seed {settings.seed}; an interest earns {settings.value:g}, a contact costs"
         f" {settings.cost:g}, so that {PROFIT} contacts where it predicts more than"
@@ -168,10 +203,10 @@ def _tables(found: Found, log: str) -> list[str]:
         return lambda s: number(found(log, s, stage, split, name), 3)
 
     quality = {
-        "ROC AUC": held("roc_auc", AS_TRAINED),
-        "train": held("roc_auc", AS_TRAINED, TRAIN),
-        "PR AUC": held("pr_auc", AS_TRAINED),
-        "train ": held("pr_auc", AS_TRAINED, TRAIN),
+        "ROC AUC": held("roc_auc"),
+        "train": held("roc_auc", split=TRAIN),
+        "PR AUC": held("pr_auc"),
+        "train ": held("pr_auc", split=TRAIN),
         "F1": held("f1"),
         "train  ": held("f1", split=TRAIN),
         "F1 at 0.5, as trained": held("f1_at_half", AS_TRAINED),
@@ -214,7 +249,7 @@ def _tables(found: Found, log: str) -> list[str]:
     }
     errors = {
         f"{target}, {stage}": _missed(found, log, target, stage)
-        for target in TARGETS[:3]
+        for target in TARGETS
         for stage in (AS_TRAINED, RECALIBRATED)
     }
     return [
