@@ -15,7 +15,8 @@ from engagex_sim.whole import written_whole
 from engagex_sim.worlds import WORLDS
 from experiments.imbalance.figure import draw
 from experiments.imbalance.measure import Task, measure
-from experiments.imbalance.page import page, sentences
+from experiments.imbalance.page import page
+from experiments.imbalance.sentences import sentences
 from experiments.imbalance.summary import NOTHING, Found, summarised
 from experiments.inputs import Options, files_from, output_directory, settings_from
 from experiments.terminal import Terminal

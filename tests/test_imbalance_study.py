@@ -17,7 +17,7 @@ from engagex_sim.states import NO_STATE
 from engagex_sim.timeline import Timeline
 from engagex_sim.worlds import WORLDS, frames, logged_decisions, visible
 from experiments.imbalance.measure import AS_TRAINED, COLUMNS, RECALIBRATED, uncalibrated
-from experiments.imbalance.page import INTERESTS, recommendation, sentences
+from experiments.imbalance.sentences import INTERESTS, recommendation, sentences
 from experiments.imbalance.summary import Found, summarised
 from experiments.imbalance_study import STRATEGIES
 from experiments.run import main

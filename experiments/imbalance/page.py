@@ -1,23 +1,19 @@
-"""The study of imbalance as sentences and as a page: first what it says, then the tables behind it."""
+"""The study of imbalance as a page: first what it says, then the tables behind it."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pandas as pd
-from scipy.stats import t
 
-from engagex_sim.report.formats import UNDEFINED, counted, listing, number
+from engagex_sim.report.formats import counted, number
 from engagex_sim.result import HEADLINE
 from engagex_sim.settings import Settings
 from experiments.imbalance.measure import AS_TRAINED, HELD_OUT, RECALIBRATED, TRAIN
+from experiments.imbalance.sentences import GREEDY, INTERESTS, PROFIT, TOLD, against_none, sentences
 from experiments.imbalance.summary import NOTHING, Found
+from experiments.imbalance.words import give_or_take, signed, thousand
 
-SURE = 0.95  # that no difference is told by chance, over all comparisons
-MUCH = 1.0  # percent: what is less is nothing to change a setting for
-GREEDY, PROFIT = "xgb_greedy", "xgb_profit"
-INTERESTS = "true_interests_per_contact"
-TOLD = "uniform"  # whose error the sentences tell
 TARGETS = ("first_chance", TOLD, GREEDY)
 
 WHAT_IT_DOES = """\
@@ -29,152 +25,6 @@ WHAT_IT_DOES = """\
 
 Every strategy gets the same logs, folds and grid. *As trained* are the probabilities that the trees themselves give;
 *recalibrated* those after a logistic calibration on held-out users, which is what every run uses."""
-
-
-def sentences(found: Found) -> list[str]:
-    """What to do, and what the numbers say; differences are to none on the same logs."""
-    known = [log for log in found.logs if not math.isnan(found(log, NOTHING, RECALIBRATED, GREEDY, INTERESTS))]
-    unknown = [log for log in found.logs if log not in known]
-    compared = _others(found)
-    return [
-        *([recommendation(found), _ranking(found), _f1(found)] if compared else []),
-        _calibration(found),
-        *([_chosen(found, known)] if compared and known else []),
-        *([_profit(found, known), _errors(found, known)] if known else []),
-        *(_estimated(found, log) for log in unknown),
-    ]
-
-
-def _ranking(found: Found) -> str:
-    base = [f"{found(log, NOTHING, RECALIBRATED, HELD_OUT, 'roc_auc'):.3f} on {log}" for log in found.logs]
-    change = _between(found, found.logs, (RECALIBRATED, HELD_OUT, "roc_auc"), "difference", lambda x: _signed(x, 3))
-    return f"Ranking: with none, held-out ROC AUC is {listing(base)}; the other strategies change it by {change}."
-
-
-def _f1(found: Found) -> str:
-    parts = []
-    for log in found.logs:
-        half, best = (
-            [number(found(log, NOTHING, *key), 2), number(max(found(log, s, *key) for s in _others(found)), 2)]
-            for key in ((AS_TRAINED, HELD_OUT, "f1_at_half"), (RECALIBRATED, HELD_OUT, "f1"))
-        )
-        parts.append(f"{log}: {half[0]} → {half[1]} at 0.5, {best[0]} → {best[1]} at the chosen threshold")
-    return (
-        "F1 at the usual threshold of 0.5 makes resampling look like a gain, since without it few predictions are that"
-        f" high; a threshold chosen for F1 does the same. From none to the best of the others, {'; '.join(parts)}."
-    )
-
-
-def _calibration(found: Found) -> str:
-    parts = []
-    for strategy in found.strategies:
-        raw, after = (
-            [found(log, strategy, stage, HELD_OUT, "predicted_per_interest") for log in found.logs]
-            for stage in (AS_TRAINED, RECALIBRATED)
-        )
-        parts.append(f"{strategy} {_from_to(raw)}, recalibrated {_from_to(after)}")
-    return f"Interests predicted per interest that there was (1 is right), as trained: {'; '.join(parts)}."
-
-
-def _chosen(found: Found, logs: Sequence[str]) -> str:
-    base = [f"{_thousand(found(log, NOTHING, RECALIBRATED, GREEDY, INTERESTS))} on {log}" for log in logs]
-    changes = [
-        f"{strategy} on {log} {_signed(change, 1)} %{_error(error, 1)}"
-        for log in logs
-        for strategy in _others(found)
-        for change, error, _ in [_against_none(found, log, strategy)]
-        if abs(change) >= 0.05
-    ]
-    return (
-        f"The policy chosen with it, {GREEDY} with as many contacts as the current strategy, truly earns with none"
-        f" {listing(base)} interests per 1,000 contacts"
-        f"{'; against that, give or take a standard error: ' + listing(changes) if changes else ''}."
-    )
-
-
-def _profit(found: Found, logs: Sequence[str]) -> str:
-    parts = []
-    for log in logs:
-        own = [
-            f"{s} {_thousand(found(log, s, AS_TRAINED, PROFIT, 'true_profit_per_user'))} →"
-            f" {_thousand(found(log, s, RECALIBRATED, PROFIT, 'true_profit_per_user'))}"
-            for s in found.strategies
-        ]
-        parts.append(f"on {log} {listing(own)}")
-    return (
-        f"A policy that contacts where it pays needs probabilities: {PROFIT} truly earns per 1,000 users, as trained →"
-        f" recalibrated, {'; '.join(parts)}."
-    )
-
-
-def _errors(found: Found, logs: Sequence[str]) -> str:
-    parts = []
-    for log in logs:
-        own = [
-            f"{s} {number(found(log, s, AS_TRAINED, TOLD, HEADLINE, 'rmse'), 2)} →"
-            f" {number(found(log, s, RECALIBRATED, TOLD, HEADLINE, 'rmse'), 2)}"
-            for s in found.strategies
-        ]
-        parts.append(f"on {log} {listing(own)}")
-    return (
-        f"So does the answer: root mean squared error of {HEADLINE} for {TOLD}, in percent of the truth, as trained →"
-        f" recalibrated, {'; '.join(parts)}."
-    )
-
-
-def _estimated(found: Found, log: str) -> str:
-    parts = []
-    for s in found.strategies:
-        lift, low, high = (found(log, s, RECALIBRATED, GREEDY, "lift_percent", c) for c in ("mean", "low", "high"))
-        verdict = found.word(log, s, GREEDY, HEADLINE)
-        parts.append(f"{s} {_signed(lift, 0)} % ({_signed(low, 0)} … {_signed(high, 0)} %): {verdict}")
-    return (
-        f"{HEADLINE} estimates for {GREEDY}, with as many contacts as now, this change of interests: {listing(parts)}."
-    )
-
-
-def _between(
-    found: Found, logs: Sequence[str], key: tuple[str, str, str], column: str, told: Callable[[float], str]
-) -> str:
-    """The least and the largest number of the other strategies over the logs, and whose they are."""
-    values = [(found(log, s, *key, column), f"{s} on {log}") for log in logs for s in _others(found)]
-    known = sorted(pair for pair in values if not math.isnan(pair[0]))
-    if not known:
-        return UNDEFINED
-    return " to ".join(f"{told(value)} ({whose})" for value, whose in (known[0], known[-1]))
-
-
-def recommendation(found: Found) -> str:
-    """What follows from the true interests where they are known, else from the log loss.
-
-    A difference counts where a t test on the repeats tells it from 0, all comparisons together (Bonferroni).
-    """
-    better: list[str] = []
-    worse: list[str] = []
-    comparisons = len(found.logs) * len(_others(found))
-    for log in found.logs:
-        for strategy in _others(found):
-            change, error, n = _against_none(found, log, strategy)
-            surely = error * t.ppf(1 - (1 - SURE) / (2 * comparisons), n - 1) if n > 1 else math.inf
-            if abs(change) > max(surely, MUCH):
-                (better if change > 0 else worse).append(f"{strategy} on {log}")
-    told = f"by more than chance and {MUCH:g} % in interests per contact, or where no truth is known, in log loss"
-    always = " Whoever resamples or weighs must recalibrate, as every run does."
-    if better:
-        return f"Recommendation: try {listing(better)}: better than none {told}; else keep --imbalance none.{always}"
-    against = f" Worse: {listing(worse)}." if worse else ""
-    return f"Recommendation: keep --imbalance none. No strategy is better {told}.{against}{always}"
-
-
-def _against_none(found: Found, log: str, strategy: str) -> tuple[float, float, float]:
-    """Gain in percent, its standard error, and from how many repeats."""
-    key: tuple[str, str, str] = (RECALIBRATED, GREEDY, INTERESTS)
-    sign = 1.0
-    if math.isnan(found(log, NOTHING, *key)):
-        key, sign = (RECALIBRATED, HELD_OUT, "log_loss"), -1.0
-    change, error, n = (found(log, strategy, *key, column) for column in ("difference", "difference_error", "n"))
-    base = found(log, NOTHING, *key)
-    return 100 * sign * change / base, 100 * error / base, n
 
 
 def page(summary: pd.DataFrame, settings: Settings, chosen: Mapping[str, Any], command: str, file: str | None) -> str:
@@ -237,10 +87,8 @@ def _tables(found: Found, log: str) -> list[str]:
         }
         return [*parts, f"Change of interests estimated by {HEADLINE}, with its 95 % interval:", _table(found, answers)]
     policies = {
-        f"{GREEDY}: interests per 1,000 contacts": lambda s: _thousand(found(log, s, RECALIBRATED, GREEDY, INTERESTS)),
-        "against none, %": lambda s: (
-            "" if s == NOTHING else _signed(_relative(found, log, s), 1) + _error(_relative_error(found, log, s), 1)
-        ),
+        f"{GREEDY}: interests per 1,000 contacts": lambda s: thousand(found(log, s, RECALIBRATED, GREEDY, INTERESTS)),
+        "against none, %": lambda s: "" if s == NOTHING else _gain(found, log, s),
         **{
             f"{PROFIT} {stage}: {name}": _of_profit(found, log, stage, name)
             for stage in (AS_TRAINED, RECALIBRATED)
@@ -262,6 +110,11 @@ def _tables(found: Found, log: str) -> list[str]:
     ]
 
 
+def _gain(found: Found, log: str, strategy: str) -> str:
+    change, error, _ = against_none(found, log, strategy)
+    return signed(change, 1) + give_or_take(error, 1)
+
+
 def _of_profit(found: Found, log: str, stage: str, name: str) -> Callable[[str], str]:
     return lambda s: _told(found, log, s, stage, PROFIT, name)
 
@@ -270,7 +123,7 @@ def _missed(found: Found, log: str, target: str, stage: str) -> Callable[[str], 
     def told(strategy: str) -> str:
         bias, rmse = (found(log, strategy, stage, target, HEADLINE, column) for column in ("bias", "rmse"))
         alone = found(log, strategy, stage, target, "dm_cap", "rmse")
-        return f"{_signed(bias, 1)} / {number(rmse, 2)} ({number(alone, 2)})"
+        return f"{signed(bias, 1)} / {number(rmse, 2)} ({number(alone, 2)})"
 
     return told
 
@@ -280,13 +133,13 @@ def _answer(found: Found, log: str, policy: str, stage: str) -> Callable[[str], 
         lift, low, high = (
             found(log, strategy, stage, policy, "lift_percent", column) for column in ("mean", "low", "high")
         )
-        return f"{_signed(lift, 0)} % ({_signed(low, 0)} … {_signed(high, 0)} %)"
+        return f"{signed(lift, 0)} % ({signed(low, 0)} … {signed(high, 0)} %)"
 
     return told
 
 
 def _told(found: Found, log: str, strategy: str, stage: str, policy: str, name: str) -> str:
-    return _thousand(found(log, strategy, stage, policy, f"true_{name}_per_user"))
+    return thousand(found(log, strategy, stage, policy, f"true_{name}_per_user"))
 
 
 def _table(found: Found, columns: Mapping[str, Callable[[str], str]]) -> str:
@@ -296,41 +149,3 @@ def _table(found: Found, columns: Mapping[str, Callable[[str], str]]) -> str:
     ]
     lines += ["| " + " | ".join([f"`{s}`", *(told(s) for told in columns.values())]) + " |" for s in found.strategies]
     return "\n".join(lines)
-
-
-def _others(found: Found) -> list[str]:
-    return [strategy for strategy in found.strategies if strategy != NOTHING]
-
-
-def _relative(found: Found, log: str, strategy: str) -> float:
-    """Change of the true interests of `xgb_greedy` against none, in percent."""
-    return _of_base(found, log, strategy, "difference")
-
-
-def _relative_error(found: Found, log: str, strategy: str) -> float:
-    return _of_base(found, log, strategy, "difference_error")
-
-
-def _of_base(found: Found, log: str, strategy: str, column: str) -> float:
-    key = (RECALIBRATED, GREEDY, INTERESTS)
-    return 100 * found(log, strategy, *key, column) / found(log, NOTHING, *key)
-
-
-def _thousand(value: float) -> str:
-    return number(1000 * value)
-
-
-def _from_to(values: Sequence[float]) -> str:
-    known = [value for value in values if not math.isnan(value)]
-    if not known:
-        return UNDEFINED
-    low, high = number(min(known), 2), number(max(known), 2)
-    return low if low == high else f"{low} to {high}"
-
-
-def _signed(value: float, decimals: int) -> str:
-    return UNDEFINED if math.isnan(value) else f"{value:+.{decimals}f}".replace("-", "−")
-
-
-def _error(value: float, decimals: int) -> str:
-    return "" if math.isnan(value) else f" ± {value:.{decimals}f}"
