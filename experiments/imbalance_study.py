@@ -22,6 +22,7 @@ from experiments.inputs import Options, files_from, output_directory, settings_f
 from experiments.terminal import Terminal
 
 STRATEGIES: tuple[str, ...] = get_args(Imbalance)
+OWN_LOG = "your log"
 STUDIED = ("visits", "seed_like", "null")
 FULL: Options = {"repeats": 10, "n_users": 10_000, "grid": "small"}
 SMALL: Options = {"repeats": 2, "n_users": 1_200, "grid": "light"}
@@ -43,7 +44,7 @@ def run_imbalance_study(options: Options, command: str) -> None:
     files = files_from(options)
     if files is not None and options["worlds"] is not None:
         raise InputError("--worlds and a log of your own are two studies; give one of them.")
-    logs = ["log"] if files else _known("worlds", options["worlds"], STUDIED, tuple(WORLDS))
+    logs = [OWN_LOG] if files else _known("worlds", options["worlds"], STUDIED, tuple(WORLDS))
     directory = output_directory(options["out"], "imbalance_study")
     tasks = [
         Task(

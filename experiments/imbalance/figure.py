@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from engagex_sim.ope.verdict import UNANSWERABLE
 from engagex_sim.report import style
 from engagex_sim.report.style import INK, PALETTE, QUIET
 from engagex_sim.result import HEADLINE
@@ -127,6 +128,10 @@ def _lift(ax: Axes, found: Found, log: str) -> None:
             np.array([found(log, s, stage, "xgb_greedy", "lift_percent", c) for s in found.strategies])
             for c in ("mean", "low", "high")
         )
+        for line, s in enumerate(found.strategies):
+            if found.verdict(log, s, stage, "xgb_greedy") == UNANSWERABLE:  # its number would be believed
+                ax.text(0, line + off, " cannot be answered", va="center", fontsize=8, color=COLOURS[stage])
+                middle[line] = low[line] = high[line] = np.nan
         ax.hlines(place + off, low, high, color=COLOURS[stage], linewidth=1.5)
         ax.plot(middle, place + off, "o", color=COLOURS[stage], markerfacecolor=_fill(stage), markersize=5)
     ax.axvline(0, color=QUIET, linewidth=0.9)

@@ -10,7 +10,7 @@ from engagex_sim.report.formats import counted, number
 from engagex_sim.result import HEADLINE
 from engagex_sim.settings import Settings
 from experiments.imbalance.measure import AS_TRAINED, HELD_OUT, RECALIBRATED, TRAIN
-from experiments.imbalance.sentences import GREEDY, INTERESTS, PROFIT, TOLD, against_none, sentences
+from experiments.imbalance.sentences import GREEDY, INTERESTS, PROFIT, TOLD, against_none, answer, sentences
 from experiments.imbalance.summary import NOTHING, Found
 from experiments.imbalance.words import give_or_take, signed, thousand
 
@@ -85,7 +85,7 @@ def _tables(found: Found, log: str) -> list[str]:
             for policy in (GREEDY, PROFIT)
             for stage in (AS_TRAINED, RECALIBRATED)
         }
-        return [*parts, f"Change of interests estimated by {HEADLINE}, with its 95 % interval:", _table(found, answers)]
+        return [*parts, f"Change of interests estimated by `{HEADLINE}`, mean over the splits:", _table(found, answers)]
     policies = {
         f"{GREEDY}: interests per 1,000 contacts": lambda s: thousand(found(log, s, RECALIBRATED, GREEDY, INTERESTS)),
         "against none, %": lambda s: "" if s == NOTHING else _gain(found, log, s),
@@ -129,13 +129,7 @@ def _missed(found: Found, log: str, target: str, stage: str) -> Callable[[str], 
 
 
 def _answer(found: Found, log: str, policy: str, stage: str) -> Callable[[str], str]:
-    def told(strategy: str) -> str:
-        lift, low, high = (
-            found(log, strategy, stage, policy, "lift_percent", column) for column in ("mean", "low", "high")
-        )
-        return f"{signed(lift, 0)} % ({signed(low, 0)} … {signed(high, 0)} %)"
-
-    return told
+    return lambda s: answer(found, log, s, stage, policy)
 
 
 def _told(found: Found, log: str, strategy: str, stage: str, policy: str, name: str) -> str:

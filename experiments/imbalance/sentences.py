@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 
 from scipy.stats import t
 
+from engagex_sim.ope.verdict import UNANSWERABLE
 from engagex_sim.report.formats import UNDEFINED, listing, number
 from engagex_sim.result import HEADLINE
 from experiments.imbalance.measure import AS_TRAINED, HELD_OUT, RECALIBRATED
@@ -110,14 +111,20 @@ def _errors(found: Found, logs: Sequence[str]) -> str:
 
 
 def _estimated(found: Found, log: str) -> str:
-    parts = []
-    for s in found.strategies:
-        lift, low, high = (found(log, s, RECALIBRATED, GREEDY, "lift_percent", c) for c in ("mean", "low", "high"))
-        verdict = found.word(log, s, GREEDY, HEADLINE)
-        parts.append(f"{s} {signed(lift, 0)} % ({signed(low, 0)} … {signed(high, 0)} %): {verdict}")
-    return (
-        f"{HEADLINE} estimates for {GREEDY}, with as many contacts as now, this change of interests: {listing(parts)}."
-    )
+    told = {s: answer(found, log, s, RECALIBRATED, GREEDY) for s in found.strategies}
+    same = len(set(told.values())) == 1
+    words = f"{told[NOTHING]}, with every strategy" if same else "; ".join(f"{s} {words}" for s, words in told.items())
+    return f"Change of interests by {GREEDY}, with as many contacts as now, as {HEADLINE} estimates it: {words}."
+
+
+def answer(found: Found, log: str, strategy: str, stage: str, policy: str) -> str:
+    """An estimated change with its interval and the verdict; of what is refused the verdict alone."""
+    verdict = found.verdict(log, strategy, stage, policy)
+    if verdict == UNANSWERABLE:
+        return verdict
+    key = (log, strategy, stage, policy, "lift_percent")
+    lift, low, high = (signed(found(*key, column), 0) for column in ("mean", "low", "high"))
+    return f"{lift} % ({low} … {high} %), {verdict}"
 
 
 def _between(
