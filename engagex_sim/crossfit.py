@@ -6,9 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from engagex_sim.augment.choice import row_generator
 from engagex_sim.columns import BoolArray, FloatArray
 from engagex_sim.dependence import Carried
 from engagex_sim.errors import InputError
+from engagex_sim.extra import joined
 from engagex_sim.margins import MAX_LEVELS
 from engagex_sim.models.calibrate import log_odds, sigmoid
 from engagex_sim.models.learned import Learned
@@ -48,6 +50,7 @@ def fit(
     represented: float = 1.0,
     ends: int | None = None,
     kept: Callable[[Callable[[], Learned]], Learned] = lambda learn: learn(),
+    extra: Timeline | None = None,
 ) -> Fitted:
     """Fit models and policies on all users of `timeline`, which includes the burn-in.
 
@@ -55,6 +58,7 @@ def fit(
     `represented` of all decisions without contact. The reward model learns from every contact, the burn-in's included;
     the logging policy from the evaluation period; the policies from that of the sampled users, for the time until
     `ends` (seconds; by default the log's end). `kept` is given what learns the models, and may know them already.
+    The reward model also learns from the contacts of another log, `extra`.
     Raises `InputError` where there is nothing to learn from.
     """
     contacts, evaluation = timeline.contacts(), timeline.evaluation()
@@ -63,7 +67,12 @@ def fit(
             "Too few contacts to cross-fit: one group of training users was never contacted in the evaluation period;"
             " use fewer --folds (or a smaller --holdout) or a longer log."
         )
-    models = kept(lambda: _learn(contacts, evaluation, settings, seed, cap_modelled, carry, represented))
+
+    def learn() -> Learned:
+        shown = contacts if extra is None else joined(contacts, extra)
+        return _learn(shown, evaluation, settings, seed, cap_modelled, carry, represented)
+
+    models = kept(learn)
     training = Training(
         timeline=evaluation if sampled.all() else evaluation.users(sampled),
         reward_model=models.reward_model,
@@ -98,6 +107,8 @@ def _learn(
         seed=seed,
         threads=settings.threads,
         device=settings.device,
+        generator=row_generator(settings),
+        cap_days=contacts.cap.days,
     )
     choices = evaluation.rows(evaluation.free) if cap_modelled else evaluation
     logging = PropensityModel.fit(

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from pydantic import ValidationError
 
+from engagex_sim.augment.choice import row_generator
 from engagex_sim.blocks import Blocks, Redrawn, drawn_users
 from engagex_sim.checkpoint import NOTHING_KEPT, Checkpoint, Judged
 from engagex_sim.columns import FloatArray
@@ -22,10 +23,13 @@ from engagex_sim.estimate import METRICS, NAMES, Estimates, estimate
 from engagex_sim.execution import OverBlocks, in_turn, workers
 from engagex_sim.exploration import plan_of_nothing
 from engagex_sim.exploration_plan import explore
+from engagex_sim.extra import settings_like
 from engagex_sim.flags import flags, overlap_table
+from engagex_sim.importance_tables import importance_tables
+from engagex_sim.leaks import leak_flag
 from engagex_sim.log import DataQuality, TableSource, read_blocks
 from engagex_sim.margins import Margins
-from engagex_sim.model_tables import feature_importance, model_metrics, train_metrics
+from engagex_sim.model_tables import Scored, augmentation, classification_report, model_metrics
 from engagex_sim.models.device import on_usable_device
 from engagex_sim.models.metrics import reliability_table
 from engagex_sim.observe import observe
@@ -34,7 +38,7 @@ from engagex_sim.ope.resampling import Resampling
 from engagex_sim.ope.verdict import BETTER, UNANSWERABLE, WORSE
 from engagex_sim.policy import Policy, policy_name
 from engagex_sim.policy_states import states_carried
-from engagex_sim.preparation import Prepared, prepare
+from engagex_sim.preparation import Prepared, prepare, with_extra
 from engagex_sim.result import CURRENT, HEADLINE, PRIMARY, Result
 from engagex_sim.settings import Settings, first_problem
 from engagex_sim.splitting import Splitting, held_out
@@ -123,17 +127,24 @@ def evaluate_prepared(
     overlaps = [own["cap"] for own in estimates.overlap]
     contacts, splitting = prepared.timeline.contacts(), crossfitted.splitting
     train = [
-        train_metrics(contacts.users(~judged), models)
+        Scored.on(contacts.users(~judged), models)
         for models, judged in zip(crossfitted.fitted, splitting.judged(contacts.user_key), strict=True)
     ]
+    scored = Scored.held_out(observed, crossfitted.fitted)
     found = flags(prepared, crossfitted.fitted, splitting, crossfitted.carried)
     exploration = _exploration(prepared, crossfitted, names, summary)
+    importance, effects = importance_tables(
+        prepared.evaluation.contacts(), crossfitted.fitted, splitting, np.random.default_rng(settings.seed)
+    )
+    written = augmentation(crossfitted.fitted, settings)
     progress("done", total, total)
     return Result(
         summary=summary,
         curves=curve_table(names, estimates, days, prepared.facts.n_users, truths),
-        model_metrics=model_metrics(crossfitted.fitted, train, observed, settings.imbalance),
-        feature_importance=feature_importance(crossfitted.fitted),
+        model_metrics=model_metrics(train, scored, settings.imbalance),
+        classification_report=classification_report(train, scored),
+        feature_importance=importance,
+        feature_effects=effects,
         reliability=reliability_table(observed.reward, observed.predicted).assign(model="reward model"),
         calibration=pd.DataFrame(
             {
@@ -143,7 +154,7 @@ def evaluate_prepared(
             }
         ),
         intervals=interval_table(names, estimates, refits),
-        flags=found.table,
+        flags=pd.concat([found.table, pd.DataFrame([leak_flag(contacts)])], ignore_index=True),
         calibration_cells=found.calibration,
         overlap=overlap_table(names, overlaps),
         sensitivity=causes.bounds,
@@ -151,9 +162,11 @@ def evaluate_prepared(
         exploration=exploration,
         weights=dict(zip(names, estimates.weights, strict=True)),
         quality=quality,
+        extra_quality=None if prepared.extra is None else prepared.extra.quality,
         facts=prepared.facts,
-        notes=(*prepared.notes, *crossfitted.carried.notes),
+        notes=(*prepared.notes, *crossfitted.carried.notes, *([] if written is None else [written["sentence"]])),
         settings=settings,
+        augmentation=written,
     )
 
 
@@ -190,11 +203,13 @@ def evaluate(
     actions: TableSource,
     policies: Sequence[Policy],
     users: TableSource | None = None,
+    extra: tuple[TableSource, TableSource] | None = None,
     **settings: Any,
 ) -> Result:
     """Evaluate policies on a log from a notebook: data frames or paths in, a result with `.table` and `.plot()` out.
 
-    `settings` are the fields of `Settings` (cap_days=14, folds=5, seed=0, …). Raises `InputError` for bad input.
+    `extra`, the triggers and actions of another log, is data for the reward model alone. `settings` are the fields of
+    `Settings` (cap_days=14, folds=5, seed=0, …). Raises `InputError` for bad input.
     """
     try:
         own = Settings(**settings)
@@ -206,12 +221,17 @@ def evaluate(
                 f"{policy!r} is no policy: give objects with a method action_probabilities, such as"
                 " policies.REGISTRY['uniform']()."
             )
+    row_generator(own)
     own, said = on_usable_device(own)
     with (
         read_blocks(triggers, actions, users, own, threads=own.threads) as log,
         workers("threads", own.threads) as over,
     ):
         prepared = prepare(log, own, holdout=held_out(own), over=over)
+        if extra is not None:
+            like = settings_like(log.facts, own)
+            with read_blocks(*extra, users, like, threads=own.threads) as more:
+                prepared = with_extra(prepared, more, like)
         if said is not None:
             prepared = replace(prepared, notes=(*prepared.notes, said))
         return evaluate_prepared(prepared, log.quality, policies, own, over=over)
@@ -244,8 +264,12 @@ def cross_fit(
     at_once = min(settings.threads, splitting.count)
     own = settings.model_copy(update={"threads": max(settings.threads // at_once, 1)})
 
+    extra = None if prepared.extra is None else prepared.extra.contacts
+
     def fit_fold(fold: int) -> Fitted:
         judged = splits[fold]
+        # Who is judged is a function of the user's key, so that it holds for the users of any other log too.
+        more = None if extra is None else extra.users(~splitting.judged(extra.user_key)[fold])
         return fit(
             prepared.timeline.users(~judged),
             prepared.sampled[~judged],
@@ -256,6 +280,7 @@ def cross_fit(
             carry=carry,
             represented=prepared.represented,
             kept=partial(checkpoint.models, fold, own.threads),
+            extra=more,
         )
 
     with workers("threads", at_once) as side_by_side:

@@ -51,13 +51,14 @@ def history_features(time: IntArray, history: History) -> dict[str, FloatArray]:
 
 def exogenous_features(decisions: Decisions) -> dict[str, Column]:
     """The features that no policy can change, by name, (n,) each: calendar, activity, and the log's own columns."""
-    features = _calendar(decisions.known_at, decisions.log_start)
+    features = calendar(decisions.known_at, decisions.log_start)
     if decisions.activity_known:
         features |= _activity(decisions)
     return features | dict(decisions.columns)
 
 
-def _calendar(time: IntArray, log_start: int) -> dict[str, Column]:
+def calendar(time: IntArray, log_start: int) -> dict[str, Column]:
+    """`hour`, `weekday` (0 = Monday) and `day` since the log's start of each time (n,)."""
     days_since_epoch = time // DAY
     return {
         "hour": Column(time // 3600 % 24),

@@ -31,3 +31,16 @@ def spread(contact: FloatArray, shares: FloatArray | BoolArray, mask: BoolArray)
     contacted = np.where(mask[:, 0], contact, 1.0)[:, None]
     kinds = contacted * np.divide(weights, totals, out=np.zeros(weights.shape), where=totals > 0)
     return np.column_stack([np.where(mask[:, 0], np.maximum(1.0 - kinds.sum(axis=1), 0.0), 0.0), kinds])
+
+
+def soft_choice(scores: FloatArray, mask: BoolArray) -> tuple[FloatArray, FloatArray]:
+    """log Σ_k exp(score) over the allowed kinds (n,), and the kinds' shares (n, K) in proportion to exp(score).
+
+    `scores` is (n, K), `mask` (n, K + 1). Where no kind is allowed both are 0.
+    """
+    allowed = np.where(mask[:, 1:], scores, -np.inf)
+    highest = allowed.max(axis=1)
+    highest = np.where(np.isfinite(highest), highest, 0.0)
+    shares = np.exp(allowed - highest[:, None])
+    total = shares.sum(axis=1)
+    return highest + np.log(np.where(total > 0, total, 1.0)), shares

@@ -38,14 +38,11 @@ def policy_by_state(policy: Policy, timeline: Timeline, weights: States) -> tupl
         return answer, ByState(weights, answer[:, None, 1:])
     if RESULTS in read:
         return answer, None
-    span = int((t.time - t.evaluation_start[t.user_of_row]).max(initial=0))
-    room = 1 if t.cap.seconds == 0 else span // t.cap.seconds + 1
+    room = 1 if t.cap.seconds == 0 else _span(t) // t.cap.seconds + 1
     most = int(t.initial.contacts.max(initial=0)) + room
     states = weights.joined(
         States(
-            edges=whole_days(max(t.cap.seconds, DAY), max(span, t.cap.seconds) + DAY)
-            if "days_since_contact" in read
-            else NO_STATE.edges,
+            edges=days_since_contact(t).edges if "days_since_contact" in read else NO_STATE.edges,
             counts=min(most, MAX_COUNT) + 1 if "contacts_so_far" in read else 1,
         )
     )
@@ -67,6 +64,17 @@ def policy_by_state(policy: Policy, timeline: Timeline, weights: States) -> tupl
         if RESULTS in shown.history_read:
             return answer, None
     return answer, ByState(states, when_free)
+
+
+def days_since_contact(timeline: Timeline) -> States:
+    """Recency in whole days, from the cap's end to the end of the evaluation."""
+    shortest = timeline.cap.seconds
+    return States(whole_days(max(shortest, DAY), max(_span(timeline), shortest) + DAY))
+
+
+def _span(timeline: Timeline) -> int:
+    """Seconds from a user's start to the last decision, the most of all users."""
+    return int((timeline.time - timeline.evaluation_start[timeline.user_of_row]).max(initial=0))
 
 
 def states_carried(policy: Policy, timeline: Timeline, weights: States) -> int:

@@ -1,7 +1,7 @@
 """A log made ready for evaluation, and what can be said about it before any training."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -16,6 +16,7 @@ from engagex_sim.decision_points import check_decisions, decisions_of
 from engagex_sim.decisions import Decisions
 from engagex_sim.errors import InputError
 from engagex_sim.execution import OverBlocks, in_turn
+from engagex_sim.extra import Extra
 from engagex_sim.log import Log, LogBlocks
 from engagex_sim.ope.intervals import smallest_lift
 from engagex_sim.result import Facts
@@ -44,6 +45,7 @@ class Prepared:
     refusal: str | None  # why no policy that contacts anybody can be judged on this log under this cap
     notes: tuple[str, ...]
     facts: Facts
+    extra: Extra | None = None  # another log, from which the reward model learns too
 
     @property
     def whole(self) -> Timeline:
@@ -75,6 +77,15 @@ def prepare(
         return prepare_blocks(OfLog(log, settings), notes, world, holdout, over)
     whole = log.load(0) if isinstance(log, LogBlocks) else log
     return prepare_decisions(decisions_of(whole, settings), settings, notes, world, holdout)
+
+
+def with_extra(prepared: Prepared, log: Log | LogBlocks, settings: LogSettings) -> Prepared:
+    """The reward model learns from another log too, which was read with `settings`.
+
+    Raises `InputError` where its columns are not those of the log itself.
+    """
+    extra = Extra.of(log, prepared.timeline, settings)
+    return replace(prepared, extra=extra, notes=(*prepared.notes, extra.sentence))
 
 
 def prepare_decisions(
@@ -164,6 +175,7 @@ def _facts(judged: Timeline, survey: Survey, cap_modelled: bool, world: World | 
         propensity_logged=bool(np.isfinite(judged.propensity[contact]).all()),
         cap_modelled=cap_modelled,
         world=None if world is None else world.name,
+        interest_variance=float(np.mean(interests**2) - np.mean(interests) ** 2),  # sums of whole numbers: in any order
     )
 
 

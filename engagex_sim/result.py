@@ -1,5 +1,6 @@
 """What an evaluation returns: tables and facts, no files and no formatting."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -60,6 +61,7 @@ class Facts:
     propensity_logged: bool  # at every contact of the evaluation period
     cap_modelled: bool  # False: the log breaks the cap, so the logging policy is modelled without it
     world: str | None  # the synthetic world's name, None for a real log
+    interest_variance: float = math.nan  # across users, of the interests behind n_interests
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,9 @@ class Result:
     summary: pd.DataFrame  # SUMMARY_COLUMNS, and truth in a world; one row per policy × estimator × metric
     curves: pd.DataFrame  # policy, day, cumulative_interests_per_1000, ci_low, ci_high (and truth)
     model_metrics: pd.DataFrame  # model, imbalance, split, n, positives, roc_auc, pr_auc, f1, brier, ...
-    feature_importance: pd.DataFrame  # model, feature, importance (gain as a share, mean over folds)
+    classification_report: pd.DataFrame  # model, split, class, precision, recall, f1, support
+    feature_importance: pd.DataFrame  # model, feature, gain, permutation, permutation_sd, shap; highest shap first
+    feature_effects: pd.DataFrame  # model, feature, value, n, effect, effect_low, effect_high: SHAP by groups of values
     reliability: pd.DataFrame  # model, predicted, observed, n: held-out, by bins of predicted probability
     calibration: pd.DataFrame  # day, contacts, expected: the logging policy's contacts per day and the model's
     intervals: pd.DataFrame  # policy, estimator, method, value_low, … lift_high, reason: other ways to an interval
@@ -84,6 +88,8 @@ class Result:
     facts: Facts
     notes: tuple[str, ...]  # plain sentences a reader must know; the first are the most important
     settings: Settings
+    extra_quality: DataQuality | None = None  # of the other log that the reward model learned from
+    augmentation: Mapping[str, Any] | None = None  # what became of the synthetic rows, where any were written
 
     @property
     def table(self) -> pd.DataFrame:

@@ -1,15 +1,18 @@
 """Everything a run can be told, validated once."""
 
-from typing import Any, Literal
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from engagex_sim.grids import Grid, GridValues, checked_grid, read_grid, values_of
 
 TriggersAre = Literal["auto", "opportunities", "contacts"]
 DecisionPoints = Literal["auto", "trigger", "day"]
 Start = Literal["logged", "free"]
-Imbalance = Literal["none", "scale_pos_weight", "smote", "both"]
+Imbalance = Literal["none", "scale_pos_weight", "smote", "both", "augment"]
 Device = Literal["cpu", "cuda"]
-Grid = Literal["light", "small", "full"]  # light: one fixed setting, no search
 
 
 class LogSettings(BaseModel):
@@ -26,6 +29,7 @@ class LogSettings(BaseModel):
     match_window_hours: float = Field(default=24.0, ge=0, le=24 * 366)
     allow_rejected: float = Field(default=0.05, ge=0, le=1)
     allow_orphans: float = Field(default=0.05, ge=0, le=1)
+    until: int | None = None  # seconds since 1970 in the log's own clock: later rows are as if they were not there
 
     @property
     def burn_in(self) -> float:
@@ -47,9 +51,19 @@ class Settings(LogSettings):
     value: float = Field(default=5.0, ge=0)  # what an interested user earns
     cost: float = Field(default=1.0, ge=0)  # what a contact costs
     imbalance: Imbalance = "none"
-    grid: Grid = "small"
+    llm_url: str | None = None  # of a server that writes the rows for "augment"; None: they are made without one
+    llm_model: str | None = None
+    llm_budget: int = Field(default=100, ge=1, le=1_000_000)  # requests to it at most
+    grid: Grid | GridValues = "small"  # also given as a file's name, or as lists by parameter
     n_boot: int = Field(default=1000, ge=50, le=100_000)
     refit_boot: int = Field(default=0, ge=0, le=10_000)  # bootstrap replicates that fit all models and policies again
+
+    @field_validator("grid", mode="before")
+    @classmethod
+    def _grid(cls, given: Any) -> Any:
+        if isinstance(given, str | Path) and given not in get_args(Grid):
+            return read_grid(Path(given))
+        return checked_grid(given, "The grid") if isinstance(given, Mapping) else given
 
     @field_validator("refit_boot")
     @classmethod
@@ -61,6 +75,11 @@ class Settings(LogSettings):
     seed: int = Field(default=0, ge=0, lt=2**63)
     device: Device = "cpu"  # where models are trained
     threads: int = Field(default=1, ge=1, le=1024)
+
+    def resolved(self) -> dict[str, Any]:
+        """Likewise; `grid` is a word, and `grid_values` are the values that are tried."""
+        word = self.grid if isinstance(self.grid, str) else "file"
+        return super().resolved() | {"grid": word, "grid_values": values_of(self.grid)}
 
 
 def first_problem(error: ValidationError) -> str:

@@ -63,6 +63,11 @@ class States:
         borders = (0, *self.edges, 4 * NEVER_SEEN)
         return borders[state // self.groups], borders[state // self.groups + 1]
 
+    def days(self, state: int) -> float:
+        """Days since the last contact in the middle of the state's class; inf where no contact was seen."""
+        ago = -int(self.example(state, np.zeros(1, dtype=np.int64)).last_contact[0])
+        return np.inf if ago == -NEVER else ago / DAY
+
     def joined(self, other: Self) -> Self:
         """The coarsest states that tell apart whatever one of the two does."""
         return type(self)(

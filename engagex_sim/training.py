@@ -38,8 +38,11 @@ class Training:
 
     def contacts_of(self, contact: FloatArray) -> float:
         """Likewise from the probability (n,) of a contact of any kind at every decision point, as if free there."""
-        q = contact_probabilities(self.timeline, contact[:, None, None])
-        return float(q.sum()) / self.timeline.n_users
+        return float(self.contact_probability(contact).sum()) / self.timeline.n_users
+
+    def contact_probability(self, when_free: FloatArray) -> FloatArray:
+        """q_t, shape (n,): the probability that each decision point is a contact, from that of one if free there."""
+        return contact_probabilities(self.timeline, when_free[:, None, None])[:, 0, 0]
 
 
 class Learner(Policy, Protocol):

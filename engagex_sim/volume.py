@@ -43,6 +43,19 @@ def matching_threshold(
     return threshold, matching_probability(lambda tie: contacts_of(contact_probability(scores, threshold, tie)), target)
 
 
+def matching_offset(contacts_at: Callable[[float], float], low: float, high: float, target: float) -> float:
+    """Where between `low` (next to no contacts) and `high` (all there can be) `contacts_at` reaches `target`.
+
+    `contacts_at` never falls and takes ±inf too. inf where even that makes no more than `target`, −inf where that makes
+    no fewer.
+    """
+    if contacts_at(np.inf) <= target:
+        return np.inf
+    if contacts_at(-np.inf) >= target:
+        return -np.inf
+    return float(brentq(lambda offset: contacts_at(offset) - target, low, high, xtol=1e-9))
+
+
 def contact_probability(scores: FloatArray, threshold: float, tie: float) -> FloatArray:
     """(n,): 1 above the threshold, `tie` exactly at it, 0 below."""
     return np.where(scores > threshold, 1.0, np.where(scores == threshold, tie, 0.0))

@@ -34,6 +34,14 @@ class GuardedPolicy:
             lambda: np.asarray(self.policy.action_probabilities(context), dtype=np.float64),
         )
 
+    @property
+    def action_scores(self) -> Callable[[Context], FloatArray]:
+        """What the policy ranks contacts by, if it says so; else there is no such attribute."""
+        own = self.policy.action_scores
+        return lambda context: self._guarded(
+            "failed in action_scores", lambda: np.asarray(own(context), dtype=np.float64)
+        )
+
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         copied = self._guarded("cannot be copied for a fold", lambda: deepcopy(self.policy, memo))
         return type(self)(copied, self.name, self.source)

@@ -15,6 +15,7 @@ from engagex_sim.execution import KINDS, Kind
 from engagex_sim.log import LogBlocks, read_blocks
 from engagex_sim.settings import LogSettings
 from engagex_sim.whole import check_new
+from experiments.registry import WORLDS
 
 Options = Mapping[str, Any]
 AnySettings = TypeVar("AnySettings", bound=LogSettings)
@@ -61,6 +62,11 @@ class Files:
 def files_from(options: Options) -> Files | None:
     """The log's files, None where none is given. Raises `InputError` where one of the two is missing."""
     triggers, actions = options["triggers"], options["actions"]
+    if options.get("world") not in (None, *WORLDS):
+        raise InputError(f"There is no world {options['world']!r}; there are: {', '.join(WORLDS)}.")
+    world = next((name for name in ("world", "n_users") if options.get(name) is not None), None)
+    if world is not None and (triggers is not None or actions is not None):
+        raise InputError(f"--{world.replace('_', '-')} is about a synthetic world; leave it out for a log of your own.")
     if triggers is None and actions is None:
         alone = next((name for name in ("users", "columns") if options[name] is not None), None)
         if alone is None:
@@ -72,6 +78,22 @@ def files_from(options: Options) -> Files | None:
     users = options["users"]
     # Older releases of typer leave the options of `context.params` as text.
     return Files(Path(triggers), Path(actions), None if users is None else Path(users))
+
+
+def extra_files_from(options: Options, main: Files | None) -> Files | None:
+    """The files of the extra log, which shares the attributes of users; None where none is given.
+
+    Raises `InputError` where one of the two is missing, or the log itself.
+    """
+    triggers, actions = options["extra_triggers"], options["extra_actions"]
+    if triggers is None and actions is None:
+        return None
+    if main is None:
+        raise InputError("An extra log belongs to a log of your own: give --triggers and --actions too.")
+    if triggers is None or actions is None:
+        missing, given = ("triggers", "actions") if triggers is None else ("actions", "triggers")
+        raise InputError(f"--extra-{missing} is missing: a log is two files, and only --extra-{given} is given.")
+    return Files(Path(triggers), Path(actions), main.users)
 
 
 def blocks_from(files: Files, options: Options, settings: LogSettings) -> LogBlocks:

@@ -11,13 +11,25 @@ import duckdb
 import numpy as np
 import pandas as pd
 
+from engagex_sim.decisions import Decisions
 from engagex_sim.errors import InputError
 from engagex_sim.implied_odds import HELD, implied_odds_ratio
 from engagex_sim.log.sql import literal
 from engagex_sim.report.formats import counted
 from engagex_sim.result import CURRENT
 from engagex_sim.whole import written_whole
-from engagex_sim.worlds import WORLDS, Confounded, Original, Tables, World, tables, true_value
+from engagex_sim.worlds import (
+    WORLDS,
+    Confounded,
+    Original,
+    World,
+    best_roc_auc,
+    contact_chances,
+    logged_decisions,
+    tables,
+    tables_of,
+    true_value,
+)
 from engagex_sim.worlds.world import CHUNK
 from experiments.inputs import output_directory
 from experiments.registry import WORLD_USERS
@@ -46,8 +58,8 @@ def write_world(
     terminal = Terminal(quiet)
     with terminal.progress() as progress, written_whole(directory) as folder:
         world, users = _of_size(name, n_users, n_triggers)
-        rows = _write_log(world, users, seed, folder, progress)
-        truth = _truth(world, users, seed, progress)
+        rows, best = _write_log(world, users, seed, folder, progress)
+        truth = _truth(world, users, seed, progress) | {"best_roc_auc": _defined(best)}
         (folder / "truth.json").write_text(json.dumps(truth, indent=2) + "\n", encoding="utf-8")
     terminal.say(
         f"{world.name} ({world.summary}): {counted(rows['triggers'], 'trigger')} and"
@@ -68,16 +80,22 @@ def _of_size(name: str, n_users: int | None, n_triggers: int | None) -> tuple[Wo
     return world, max(1, round(n_triggers * PROBE / len(tables(world, PROBE, 0).triggers)))
 
 
-def _write_log(world: World, n_users: int, seed: int, folder: Path, progress: Progress) -> dict[str, int]:
-    """Write the files, chunk by chunk, and count their rows."""
-    rows = {"triggers": 0, "actions": 0, "users": 0}
-    for done, log in _chunks(world, n_users, seed):
+def _write_log(
+    world: World, n_users: int, seed: int, folder: Path, progress: Progress
+) -> tuple[dict[str, int], dict[str, float]]:
+    """Write the files, chunk by chunk; their rows, and the best ROC AUC that a model could have on their contacts."""
+    rows, known = {"triggers": 0, "actions": 0, "users": 0}, []
+    for done, decisions in _chunks(world, n_users, seed):
+        known.append(contact_chances(world, decisions))
+        log = tables_of(decisions)
         for name, table in (("triggers", log.triggers), ("actions", log.actions), ("users", log.users)):
             if table is not None:
                 _append(table, folder / f"{name}.csv")
                 rows[name] += len(table)
         progress(f"written: {done:,} of {n_users:,} users")
-    return rows
+    chance, result = (np.concatenate(parts) for parts in zip(*known, strict=True))
+    # Of the true probabilities, hidden traits included: on the results in the files, and whatever results are drawn.
+    return rows, {"on_these_results": best_roc_auc(chance, result), "expected": best_roc_auc(chance)}
 
 
 def _append(table: pd.DataFrame, file: Path) -> None:
@@ -100,13 +118,13 @@ def _append(table: pd.DataFrame, file: Path) -> None:
         ) from error
 
 
-def _chunks(world: World, n_users: int, seed: int) -> Iterator[tuple[int, Tables]]:
-    """Users done so far and the next tables; the first chunk is the world that an experiment makes from `seed`."""
+def _chunks(world: World, n_users: int, seed: int) -> Iterator[tuple[int, Decisions]]:
+    """Users done so far and the next part of the log; the first chunk is what an experiment makes from `seed`."""
     seeds = [seed, *np.random.SeedSequence(seed).generate_state(math.ceil(n_users / CHUNK) - 1, np.uint64)]
     for i, chunk_seed in enumerate(seeds):
         first = i * CHUNK
         size = min(CHUNK, n_users - first)
-        yield first + size, tables(world, size, int(chunk_seed))
+        yield first + size, logged_decisions(world, size, np.random.default_rng(int(chunk_seed)))
 
 
 def _truth(world: World, n_users: int, seed: int, progress: Progress) -> dict[str, Any]:

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from experiments.registry import WORLDS
+
 
 def cores() -> int:
     """How many cores this process may use."""
@@ -19,6 +21,11 @@ _LOG, _POINTS, _STUDY, _RUN = "The log", "Decision points and the cap", "The eva
 Triggers = Annotated[Path | None, typer.Option(help="What users did: guid, date, trigger, type.", rich_help_panel=_LOG)]
 Actions = Annotated[Path | None, typer.Option(help="Whom you contacted: guid, date, result.", rich_help_panel=_LOG)]
 Users = Annotated[Path | None, typer.Option(help="All users and their attributes: guid, ...", rich_help_panel=_LOG)]
+ExtraTriggers = Annotated[
+    Path | None,
+    typer.Option(help="Of another log, from which the reward model alone learns too.", rich_help_panel=_LOG),
+]
+ExtraActions = Annotated[Path | None, typer.Option(help="Likewise.", rich_help_panel=_LOG)]
 Columns = Annotated[
     str | None,
     typer.Option(metavar="OURS=YOURS,...", help="Your names of columns: guid=user_id,date=ts.", rich_help_panel=_LOG),
@@ -32,6 +39,19 @@ MatchWindowHours = Annotated[
     typer.Option(
         metavar="HOURS", help="An action belongs to the latest trigger this long before it.", rich_help_panel=_LOG
     ),
+]
+World = Annotated[
+    str | None,
+    typer.Option(
+        metavar="|".join(WORLDS),
+        help="Instead of files: a synthetic world, whose truth is known.",
+        show_default="visits",
+        rich_help_panel=_LOG,
+    ),
+]
+NUsers = Annotated[
+    int | None,
+    typer.Option(metavar="N", min=1, help="Users of that world.", show_default="20000", rich_help_panel=_LOG),
 ]
 TriggersAre = Annotated[
     str,
@@ -100,13 +120,33 @@ Imbalance = Annotated[
     str,
     typer.Option(
         metavar="WORD",
-        help="What the reward model does about few interests: none, scale_pos_weight, smote or both.",
+        help="What the reward model does about few interests: none, scale_pos_weight, smote, both or augment.",
         rich_help_panel=_STUDY,
+    ),
+]
+LlmUrl = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URL",
+        help="With augment: a server that writes rows, such as http://127.0.0.1:8000/v1; its key in ENGAGEX_LLM_KEY.",
+        show_default="rows are made without one",
+        rich_help_panel=_STUDY,
+    ),
+]
+LlmModel = Annotated[str | None, typer.Option(metavar="NAME", help="The language model there.", rich_help_panel=_STUDY)]
+LlmBudget = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N", help="Requests to it at most, of 20 rows each.", show_default="100", rich_help_panel=_STUDY
     ),
 ]
 Grid = Annotated[
     str,
-    typer.Option(metavar="WORD", help="Reward models to try: light, small or full.", rich_help_panel=_STUDY),
+    typer.Option(
+        metavar="WORD|FILE",
+        help="Reward models to try: light, small, full, or a JSON or TOML file with lists of XGBoost's parameters.",
+        rich_help_panel=_STUDY,
+    ),
 ]
 NBoot = Annotated[
     int | None,

@@ -22,14 +22,17 @@ from experiments.entry_points import entry_point, entry_point_names, package_of
 from experiments.guard import GuardedLearner, GuardedPolicy, guarded
 from policies import REGISTRY
 
+ALL = "all"  # the built-in policies
+
 
 def load_policies(specs: Sequence[str]) -> list[Policy]:
-    """One policy per entry: a registered name, `file.py:Class` or `package.module:Class`.
+    """One policy per entry: a registered name, `file.py:Class` or `package.module:Class`; "all" stands for the former.
 
     `current` is left out, since the log itself is always evaluated. Raises `InputError` for whatever cannot be
     loaded, and where two policies have the same name.
     """
-    loaded = [load_policy(spec) for spec in specs if spec != CURRENT]
+    named = [name for spec in specs for name in (REGISTRY if spec == ALL else [spec]) if name != CURRENT]
+    loaded = [load_policy(spec) for spec in named]
     if not loaded:
         raise InputError(f"--policies names nothing to compare with the current strategy; there are: {_registered()}.")
     name, times = Counter(policy_name(policy) for policy in loaded).most_common(1)[0]

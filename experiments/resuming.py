@@ -39,6 +39,7 @@ def checkpoint_of(
     policies: Sequence[Policy],
     resume: bool,
     say: Callable[[str], None],
+    extra: LogBlocks | None = None,
 ) -> Iterator[Checkpoint]:
     """A checkpoint in the cache, which is removed once the run has finished; none for a log that is not kept there.
 
@@ -51,7 +52,7 @@ def checkpoint_of(
         runs.mkdir(exist_ok=True)
         with suppress(OSError):
             _sweep(runs)
-        folder = runs / _key(log, settings, policies)
+        folder = runs / _key([log] if extra is None else [log, extra], settings, policies)
         lock = folder.with_suffix(".lock")
         lock.touch()
     except OSError as error:
@@ -81,15 +82,15 @@ def checkpoint_of(
         lock.unlink(missing_ok=True)
 
 
-def _key(log: LogBlocks, settings: Settings, policies: Sequence[Policy]) -> str:
-    """What the finished parts depend on: the log, the settings, the policies, and the code."""
+def _key(logs: Sequence[LogBlocks], settings: Settings, policies: Sequence[Policy]) -> str:
+    """What the finished parts depend on: the logs, the settings, the policies, and the code."""
     code = hashlib.sha256()
     for package in (engagex_sim, built_in):
         folder = Path(str(package.__file__)).parent
         for path in sorted(folder.rglob("*.py")):
             code.update(f"{path.relative_to(folder)}\n".encode() + path.read_bytes())
     decides = [
-        log.folder.name,  # named by what is in the files, and by how they were read
+        [log.folder.name for log in logs],  # named by what is in the files, and by how they were read
         settings.model_dump(exclude={"threads"}),
         [_identity(policy) for policy in policies],
         code.hexdigest(),

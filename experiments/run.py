@@ -42,7 +42,11 @@ def evaluate(
     triggers: opt.Triggers = None,
     actions: opt.Actions = None,
     users: opt.Users = None,
+    extra_triggers: opt.ExtraTriggers = None,
+    extra_actions: opt.ExtraActions = None,
     columns: opt.Columns = None,
+    world: opt.World = None,
+    n_users: opt.NUsers = None,
     triggers_are: opt.TriggersAre = "auto",
     decision_points: opt.DecisionPoints = "auto",
     cap_days: opt.CapDays = 14.0,
@@ -57,6 +61,9 @@ def evaluate(
     value: opt.Value = 5.0,
     cost: opt.Cost = 1.0,
     imbalance: opt.Imbalance = "none",
+    llm_url: opt.LlmUrl = None,
+    llm_model: opt.LlmModel = None,
+    llm_budget: opt.LlmBudget = None,
     grid: opt.Grid = "small",
     n_boot: opt.NBoot = None,
     refit_boot: opt.RefitBoot = 0,
@@ -72,6 +79,11 @@ def evaluate(
     quiet: opt.Quiet = False,
 ) -> None:
     """Evaluate the experiment's policies."""
+    if context.info_name == "policy_zoo":
+        from experiments.policy_zoo import policy_zoo
+
+        policy_zoo(context.params, str(context.obj))
+        return
     from experiments.evaluate_policies import evaluate_policies
 
     evaluate_policies(str(context.info_name), context.params, str(context.obj))
@@ -108,6 +120,70 @@ def check(
     check_log(context.params)
 
 
+@app.command("recommend", help=SUMMARIES["recommend"])
+def recommend(
+    context: typer.Context,
+    policy: Annotated[
+        str, typer.Option(metavar="NAME", help="One policy, by name or as path/to/file.py:Class.")
+    ] = "xgb_greedy",
+    at: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DATE",
+            help="When: YYYY-mm-dd, its midnight, or with HH:MM:SS. Later rows are not read.",
+            show_default="the end of the log",
+        ),
+    ] = None,
+    capacity: Annotated[
+        int | None, typer.Option(metavar="N", min=0, help="At most so many contacts, the best.", show_default="none")
+    ] = None,
+    budget: Annotated[
+        float | None,
+        typer.Option(metavar="X", min=0, help="At most so much for contacts at --cost each.", show_default="none"),
+    ] = None,
+    assign: Annotated[
+        str | None,
+        typer.Option(
+            metavar="control=SHARE", help="A control group by hashed guid, for an A/B test.", show_default="off"
+        ),
+    ] = None,
+    salt: Annotated[str, typer.Option(metavar="TEXT", help="Another one makes other groups.")] = "",
+    no_evaluation: Annotated[
+        bool, typer.Option("--no-evaluation", help="Do not ask whether the log supports the policy.")
+    ] = False,
+    triggers: opt.Triggers = None,
+    actions: opt.Actions = None,
+    users: opt.Users = None,
+    columns: opt.Columns = None,
+    triggers_are: opt.TriggersAre = "auto",
+    decision_points: opt.DecisionPoints = "auto",
+    cap_days: opt.CapDays = 14.0,
+    burn_in_days: opt.BurnInDays = None,
+    start: opt.Start = "logged",
+    match_window_hours: opt.MatchWindowHours = 24.0,
+    allow_rejected: opt.AllowRejected = 0.05,
+    allow_orphans: opt.AllowOrphans = 0.05,
+    folds: opt.Folds = None,
+    value: opt.Value = 5.0,
+    cost: opt.Cost = 1.0,
+    imbalance: opt.Imbalance = "none",
+    grid: opt.Grid = "small",
+    n_boot: opt.NBoot = None,
+    out: opt.OutOfRun = None,
+    seed: opt.Seed = 0,
+    threads: opt.Threads = opt.cores(),  # noqa: B008 — asked once
+    device: opt.Device = "cpu",
+    executor: opt.Executor = "threads",
+    scheduler: opt.Scheduler = None,
+    no_cache: opt.NoCache = False,
+    small: opt.SmallVariant = False,
+    quiet: opt.Quiet = False,
+) -> None:
+    from experiments.recommend import write_recommendations
+
+    write_recommendations(context.params, str(context.obj))
+
+
 @app.command("make_world", help=SUMMARIES["make_world"])
 def make_world(
     world: Annotated[str, typer.Option(metavar="|".join(WORLDS), help="Which world.")] = "visits",
@@ -127,6 +203,58 @@ def make_world(
     from experiments.make_world import write_world
 
     write_world(world, n_users, n_triggers, out, seed, quiet)
+
+
+@app.command("ab_plan", help=SUMMARIES["ab_plan"])
+def ab_plan(
+    context: typer.Context,
+    run: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="A finished run, whose lift and log are taken.")
+    ] = None,
+    policy: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Which policy of that run.", show_default="the only one")
+    ] = None,
+    lift: Annotated[
+        float | None, typer.Option(metavar="PERCENT", help="Instead: the lift to confirm on a log, as in 12 for +12 %.")
+    ] = None,
+    control: Annotated[float, typer.Option(metavar="SHARE", help="Of the users, in the control group.")] = 0.5,
+    power: Annotated[float, typer.Option(metavar="SHARE", help="Chance to find the lift where it is there.")] = 0.8,
+    alpha: Annotated[float, typer.Option(metavar="SHARE", help="Chance to find one where there is none.")] = 0.05,
+    n_users: Annotated[
+        int | None, typer.Option(metavar="N", min=2, help="Users there are for the test.", show_default="the log's")
+    ] = None,
+    days: Annotated[
+        float | None,
+        typer.Option(metavar="DAYS", min=0.01, help="Time there is for the test.", show_default="the evaluation's"),
+    ] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Instead: carry out tests in a world, and see how often they find the lift.")
+    ] = False,
+    tests: Annotated[int, typer.Option(metavar="N", min=2, help="How many, for --check.")] = 2_000,
+    world: Annotated[
+        str, typer.Option(metavar="|".join(WORLDS), help="Where neither run nor log is given.")
+    ] = "visits",
+    triggers: opt.Triggers = None,
+    actions: opt.Actions = None,
+    users: opt.Users = None,
+    columns: opt.Columns = None,
+    triggers_are: opt.TriggersAre = "auto",
+    decision_points: opt.DecisionPoints = "auto",
+    cap_days: opt.CapDays = 14.0,
+    burn_in_days: opt.BurnInDays = None,
+    start: opt.Start = "logged",
+    match_window_hours: opt.MatchWindowHours = 24.0,
+    allow_rejected: opt.AllowRejected = 0.05,
+    allow_orphans: opt.AllowOrphans = 0.05,
+    out: opt.OutOfRun = None,
+    seed: opt.Seed = 0,
+    threads: opt.Threads = opt.cores(),  # noqa: B008 — asked once
+    no_cache: opt.NoCache = False,
+    quiet: opt.Quiet = False,
+) -> None:
+    from experiments.ab_plan import write_plan
+
+    write_plan(context.params)
 
 
 @app.command("estimator_study", help=SUMMARIES["estimator_study"])
@@ -166,6 +294,56 @@ def estimator_study(
         max_minutes,
         quiet,
     )
+
+
+@app.command("imbalance_study", help=SUMMARIES["imbalance_study"])
+def imbalance_study(
+    context: typer.Context,
+    triggers: opt.Triggers = None,
+    actions: opt.Actions = None,
+    users: opt.Users = None,
+    columns: opt.Columns = None,
+    triggers_are: opt.TriggersAre = "auto",
+    decision_points: opt.DecisionPoints = "auto",
+    cap_days: opt.CapDays = 14.0,
+    burn_in_days: opt.BurnInDays = None,
+    start: opt.Start = "logged",
+    match_window_hours: opt.MatchWindowHours = 24.0,
+    allow_rejected: opt.AllowRejected = 0.05,
+    allow_orphans: opt.AllowOrphans = 0.05,
+    worlds: Annotated[
+        str | None,
+        typer.Option(metavar="NAME,...", help="Without files: which worlds.", show_default="visits,seed_like,null"),
+    ] = None,
+    strategies: Annotated[
+        str | None, typer.Option(metavar="NAME,...", help="Values of --imbalance to compare.", show_default="all")
+    ] = None,
+    repeats: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Logs of each world, or splits of your log.", show_default="10"),
+    ] = None,
+    n_users: Annotated[
+        int | None, typer.Option(metavar="N", help="Users of each log of a world.", show_default="10000")
+    ] = None,
+    folds: Annotated[
+        int | None, typer.Option(metavar="N", help="Groups of users to learn and judge on in turn.", show_default="2")
+    ] = None,
+    grid: Annotated[
+        str | None,
+        typer.Option(metavar="WORD", help="Reward models to try: light, small or full.", show_default="small"),
+    ] = None,
+    value: Annotated[float, typer.Option(metavar="X", help="What an interest earns.")] = 25.0,
+    cost: opt.Cost = 1.0,
+    out: opt.OutOfRun = None,
+    seed: opt.Seed = 0,
+    threads: opt.Threads = opt.cores(),  # noqa: B008 — asked once
+    no_cache: opt.NoCache = False,
+    small: opt.SmallVariant = False,
+    quiet: opt.Quiet = False,
+) -> None:
+    from experiments.imbalance_study import run_imbalance_study
+
+    run_imbalance_study(context.params, str(context.obj))
 
 
 @app.command("bench", help=SUMMARIES["bench"])

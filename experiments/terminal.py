@@ -97,7 +97,8 @@ def result_table(found: Sequence[Answer]) -> Table:
             interests = lift = UNDEFINED
         else:
             interests, lift = _interests(answer.primary), "" if answer.is_current else _lift(answer.primary)
-        table.add_row(fill(answer.policy, NAME_WIDTH), contacts, interests, *truth, lift, _verdict(answer))
+        verdict = verdict_text(answer.primary.verdict)
+        table.add_row(fill(answer.policy, NAME_WIDTH), contacts, interests, *truth, lift, verdict)
     return table
 
 
@@ -117,6 +118,6 @@ def _with_interval(middle: str, interval: str) -> str:
     return f"{middle}\n{interval}"
 
 
-def _verdict(answer: Answer) -> Text:
-    verdict = answer.primary.verdict
+def verdict_text(verdict: str) -> Text:
+    """The verdict in its colour."""
     return Text(verdict, style=STYLES.get(verdict, ""))

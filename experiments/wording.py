@@ -41,6 +41,16 @@ def _refits(settings: Settings) -> str:
     return f"All of it is fitted {again}, on resampled users, which takes about {settings.refit_boot} times as long. "
 
 
+def sent_elsewhere(settings: Settings) -> list[str]:
+    """Where rows of the log are sent, and how much is asked for; nothing where all stays here."""
+    if settings.llm_url is None:
+        return []
+    return [
+        f"Some contacts of the log, as features without user ids or dates of their own, are sent to {settings.llm_url},"
+        f" where {settings.llm_model} writes rows like them: {settings.llm_budget:,} requests at most."
+    ]
+
+
 def reads_results(policy: str) -> str:
     """What can be said about a policy whose contacts depend on the results of its earlier ones."""
     return (

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from engagex_sim.columns import FloatArray
-from engagex_sim.kinds import best_kind, spread
+from engagex_sim.kinds import DECIMALS, best_kind, spread
 from engagex_sim.policy import Context
 from engagex_sim.volume import contact_probability, matching_threshold
 
@@ -40,6 +40,10 @@ class XgbGreedy:
         scores, kinds = best_kind(self.reward_model_.predict(context), context.mask)
         return spread(contact_probability(scores, self.threshold_, self.tie_probability_), kinds, context.mask)
 
+    def action_scores(self, context: Context) -> FloatArray:
+        """(n, K): the predicted interest, which tells who comes first where not all can be contacted."""
+        return np.round(self.reward_model_.predict(context), DECIMALS)
+
 
 class XgbProfit:
     """Contacts with the best kind wherever the predicted interest is worth more than the contact costs.
@@ -62,3 +66,7 @@ class XgbProfit:
         worthwhile = np.isfinite(scores)
         worthwhile[worthwhile] = self.value_ * scores[worthwhile] > self.cost_
         return spread(worthwhile.astype(np.float64), kinds, context.mask)
+
+    def action_scores(self, context: Context) -> FloatArray:
+        """(n, K): the predicted interest, which tells who comes first where not all can be contacted."""
+        return np.round(self.reward_model_.predict(context), DECIMALS)

@@ -84,7 +84,9 @@ def example_result(
         summary=summary,
         curves=curves,
         model_metrics=_model_metrics(),
+        classification_report=_classification_report(),
         feature_importance=_importance(),
+        feature_effects=_effects(),
         reliability=_reliability(),
         calibration=_calibration(rng),
         intervals=intervals(changes),
@@ -242,10 +244,43 @@ def _model_metrics() -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def _classification_report() -> pd.DataFrame:
+    classes = ("not interested", "interested", "accuracy", "macro avg", "weighted avg")
+    numbers = {"precision": (0.976, 0.092, np.nan, 0.534, 0.95), "recall": (0.942, 0.204, np.nan, 0.573, 0.92)}
+    table = pd.DataFrame({"class": classes, **numbers, "f1": (0.959, 0.127, 0.92, 0.543, 0.935)})
+    train = table.assign(split="train", support=(13_201.0, 402.0, 13_603.0, 13_603.0, 13_603.0))
+    held_out = table.assign(split="held-out", support=(3_301.0, 100.0, 3_401.0, 3_401.0, 3_401.0))
+    both = pd.concat([train, held_out], ignore_index=True).assign(model="reward model")
+    return both[["model", "split", "class", "precision", "recall", "f1", "support"]]
+
+
 def _importance() -> pd.DataFrame:
     features = ("trigger", "hour", "type", "triggers_7d", "days_since_trigger", "weekday", "triggers_so_far", "day")
     shares = np.array([0.31, 0.22, 0.14, 0.11, 0.08, 0.06, 0.05, 0.03])
-    return pd.DataFrame({"model": "reward model", "feature": features, "importance": shares})
+    return pd.DataFrame(
+        {
+            "model": "reward model",
+            "feature": features,
+            "gain": shares,
+            "permutation": 0.1 * shares[::-1] - 0.004,
+            "permutation_sd": 0.003,
+            "shap": shares**0.5,
+        }
+    )
+
+
+def _effects() -> pd.DataFrame:
+    values = {
+        "trigger": [1.0, 2.0, 7.5, np.nan],
+        "hour": [3.0, 9.0, 15.0, 21.0],
+        "type": ["cart", "$x_{1$ <b>" + "long " * 9, "other", np.nan],
+        "triggers_7d": [2.0],
+    }
+    rows = [(name, value, effect) for name, own in values.items() for effect, value in enumerate(own)]
+    table = pd.DataFrame(rows, columns=["feature", "value", "effect"]).assign(n=40, effect=lambda t: 0.3 * t["effect"])
+    table = table.assign(effect_low=table["effect"] - 0.2, effect_high=table["effect"] + 0.1)
+    table.insert(0, "model", "reward model")
+    return table
 
 
 def _reliability() -> pd.DataFrame:

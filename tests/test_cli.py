@@ -19,9 +19,10 @@ from engagex_sim.result import PRIMARY
 from engagex_sim.settings import Settings
 from engagex_sim.worlds import WORLDS, frames
 from experiments import options
+from experiments.plugins import ALL
 from experiments.registry import EVALUATIONS, POLICIES, SUMMARIES
 from experiments.registry import WORLDS as WORLD_NAMES
-from experiments.run import check, evaluate, main, recorded
+from experiments.run import check, evaluate, main, recommend, recorded
 from experiments.terminal import Terminal, result_table
 from experiments.wording import cautions, next_step
 from policies import REGISTRY
@@ -80,11 +81,11 @@ def test_the_registry_knows_every_policy_and_world():
     assert set(POLICIES) <= set(REGISTRY)
     assert tuple(WORLDS) == WORLD_NAMES
     for experiment in EVALUATIONS.values():
-        assert set(experiment.policies) <= set(REGISTRY)
+        assert set(experiment.policies) <= {*REGISTRY, ALL}
         assert experiment.world in WORLDS
 
 
-@pytest.mark.parametrize("command", [evaluate, check])
+@pytest.mark.parametrize("command", [evaluate, check, recommend])
 def test_options_have_the_defaults_of_the_settings(command):
     """They are stated twice, because --help must not wait for the package; None leaves the choice to the settings."""
     given = {name: parameter.default for name, parameter in inspect.signature(command).parameters.items()}
@@ -107,7 +108,7 @@ def test_defaults_that_help_alone_states_are_those_of_the_settings():
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["nothing"], "There is no experiment 'nothing'; there are: baseline_vs_xgb, compare, check, make_world,"),
+        (["nothing"], "There is no experiment 'nothing'; there are: baseline_vs_xgb, compare, policy_zoo, check,"),
         (["compare"], "compare needs --policies"),
         (["compare", "--policies", "nobody"], "There is no policy 'nobody'; there are: never, first_chance,"),
         (["compare", "--policies", "never", "--triggers", "t.csv"], "--actions is missing: a log is two files"),
@@ -122,7 +123,11 @@ def test_defaults_that_help_alone_states_are_those_of_the_settings():
         (["compare", "--policies", "never", "--folds", "1"], "--folds should be greater than or equal to 2, not 1."),
         (["compare", "--policies", "never", "--holdout", "1"], "--holdout should be less than 1, not 1.0."),
         (["compare", "--policies", "never", "--refit-boot", "-1"], "--refit-boot should be greater than or equal to 0"),
-        (["compare", "--policies", "never", "--world", "visits"], "No such option: --world"),
+        (["compare", "--policies", "never", "--world", "flat"], "There is no world 'flat'; there are: visits, null"),
+        (
+            ["compare", "--policies", "never", "--world", "null", "--triggers", "t.csv", "--actions", "a.csv"],
+            "--world is about a synthetic world; leave it out for a log of your own.",
+        ),
         (["check"], "check needs a log: give --triggers and --actions."),
         (["check", "--triggers", "t.csv", "--actions", "a.csv", "--folds", "2"], "No such option: --folds"),
         (["check", "--triggers", "t.csv", "--actions", "a.csv"], "There is no file t.csv"),

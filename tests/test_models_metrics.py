@@ -4,12 +4,12 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from engagex_sim.models.calibrate import fit_calibration, intercept_for, log_odds, sigmoid
-from engagex_sim.models.metrics import classification_metrics, reliability_table
+from engagex_sim.models.metrics import classification_metrics, reliability_table, report_by_class
 
 
 def test_metrics_by_hand():
@@ -53,6 +53,7 @@ def test_what_is_undefined_is_nan(outcome, probability, defined):
     assert {name for name, value in metrics.items() if not math.isnan(value)} == defined | {"n", "positives"}
 
 
+@example(np.full(19, 8.2014202e-140), 0, 0.1)  # equal margins whose standard deviation is not quite 0
 @given(
     arrays(np.float64, st.integers(2, 60), elements=st.floats(-8, 8)),
     st.integers(0, 2**32 - 1),
@@ -75,6 +76,21 @@ def test_few_positives_leave_the_slope_alone_and_many_decide_it():
     outcome = (rng.random(margin.size) < sigmoid(-1.5 + 0.5 * margin)).astype(np.float64)
     assert fit_calibration(margin, outcome, 0.5).slope == pytest.approx(0.5, abs=0.06)
     assert fit_calibration(margin[:300], outcome[:300], 0.1).slope == pytest.approx(1.0, abs=0.1)
+
+
+def test_the_report_by_class_by_hand():
+    """Three of four are called interested, two of them rightly; a class that is never predicted has no precision."""
+    outcome, probability = np.array([0.0, 1.0, 0.0, 1.0]), np.array([0.2, 0.4, 0.6, 0.8])
+    table = report_by_class(outcome, probability, 0.4).set_index("class")
+    np.testing.assert_allclose(table.loc["interested"], [2 / 3, 1, 0.8, 2])
+    np.testing.assert_allclose(table.loc["not interested"], [1, 1 / 2, 2 / 3, 2])
+    np.testing.assert_allclose(table.loc["macro avg"], [5 / 6, 3 / 4, 11 / 15, 4])
+    np.testing.assert_allclose(table.loc["accuracy"], [math.nan, math.nan, 3 / 4, 4])
+    never = report_by_class(outcome, probability, 0.9).set_index("class")
+    assert math.isnan(never.loc["interested", "precision"])
+    assert never.loc["interested", "recall"] == 0
+    assert never.loc["accuracy", "f1"] == 0.5
+    assert report_by_class(np.empty(0), np.empty(0), 0.5)["support"].tolist() == [0] * 5
 
 
 def test_reliability_bins_have_equal_counts_and_keep_ties_together():

@@ -4,9 +4,12 @@ import json
 
 import numpy as np
 import pytest
+import xgboost as xgb
 
 from engagex_sim.columns import Column
+from engagex_sim.grids import GridValues
 from engagex_sim.models.calibrate import sigmoid
+from engagex_sim.models.encoding import FeatureEncoder
 from engagex_sim.models.metrics import classification_metrics
 from engagex_sim.models.resample import oversample
 from engagex_sim.models.reward import RewardModel, best_f1_threshold
@@ -143,6 +146,44 @@ def test_written_and_read_again_it_predicts_the_same(tmp_path):
     np.testing.assert_array_equal(RewardModel.load(tmp_path / "flat").predict(context), flat.predict(context))
 
 
+def test_trees_stop_where_held_out_users_gain_no_more():
+    """With nothing to learn next to no tree is added; with much to learn many are, and fewer of the larger steps."""
+    context = make_context(4_000, 24)
+    key, time = (np.arange(4_000) // 3).astype(np.uint64), np.arange(4_000)
+    matrix = FeatureEncoder.fit(context, ["hour", "age", "since"]).transform(context)
+
+    def trees(probability, learning_rate):
+        label = draw(probability, 25).astype(np.int64)
+        grid = GridValues(max_depth=[2], learning_rate=[learning_rate])
+        settings = {"imbalance": "none", "grid": grid, "seed": 0, "threads": 1}
+        return search(matrix, ["q"] * 3, label, key, time, **settings).best_params["n_estimators"]
+
+    hour = context.column("hour").values
+    assert trees(np.full(4_000, 0.1), 0.1) <= 5
+    assert trees(np.where(hour < 8, 0.8, 0.1), 0.1) > 2 * trees(np.where(hour < 8, 0.8, 0.1), 0.5)
+
+
+def test_early_stopping_never_sees_a_synthetic_row(monkeypatch):
+    """Resampling is asked for training rows only; the rows that stop boosting are those of the held-out users."""
+    seen = []
+    fit = xgb.XGBClassifier.fit
+
+    def spy(self, X, y, **settings):
+        seen.append((len(X), [len(rows) for rows, _ in settings.get("eval_set", [])]))
+        return fit(self, X, y, **settings)
+
+    monkeypatch.setattr(xgb.XGBClassifier, "fit", spy)
+    label = np.arange(900) % 10 == 0
+    key, time = (np.arange(900) // 3).astype(np.uint64), np.arange(900)
+    matrix = np.random.default_rng(26).random((900, 2)).astype(np.float32)
+    grid = GridValues(max_depth=[2])
+    search(matrix, ["q", "q"], label.astype(np.int64), key, time, imbalance="smote", grid=grid, seed=0, threads=1)
+    stopped = [(trained, held_out[0]) for trained, held_out in seen if held_out]
+    folds = [len(held_out) for _, held_out in user_folds(key, label, 0)]
+    assert [held_out for _, held_out in stopped[:3]] == folds
+    assert all(trained > 1.5 * (900 - held_out) for trained, held_out in stopped[:3])
+
+
 def test_folds_share_no_user_and_deal_positives_out_evenly():
     """Every row is held out once; the folds belong to the users, not to their order; later rows come later."""
     rng = np.random.default_rng(18)
@@ -200,9 +241,24 @@ def test_synthetic_rows_could_have_been_in_the_log():
     for column in (0, 1):
         assert np.nanmin(real[:, column]) - 1e-6 <= np.nanmin(added[:, column])
         assert np.nanmax(added[:, column]) <= np.nanmax(real[:, column]) + 1e-6
-    assert set(added[:, 2][~np.isnan(added[:, 2])]) <= set(real[:, 2][~np.isnan(real[:, 2])])
-    gaps = {tuple(np.append(row[2:], np.isnan(row[1]))) for row in np.nan_to_num(real, nan=-1)}
-    assert {tuple(np.append(row[2:], np.isnan(row[1]))) for row in np.nan_to_num(added, nan=-1)} <= gaps
+    assert set(np.nan_to_num(added[:, 2], nan=-1)) <= set(np.nan_to_num(real[:, 2], nan=-1))
+    assert np.isnan(added[:, 1]).any()
+
+
+def test_synthetic_rows_lie_between_neighbours_of_their_own_category():
+    """Two clouds of one class, each with a category and a gap of its own: nothing appears between or across them."""
+    rng = np.random.default_rng(30)
+    cloud = np.arange(40) % 2
+    rarer = np.column_stack([10.0 * cloud + rng.random(40), np.where(cloud, np.nan, 5.0), cloud])
+    other = np.column_stack([10.0 * rng.random(200), np.full(200, 5.0), rng.integers(0, 2, 200)])
+    matrix, label = np.vstack([rarer, other]).astype(np.float32), np.repeat([1, 0], [40, 200])
+    grown, _ = oversample(matrix, label, categorical=np.array([False, False, True]), ratio=1.0, seed=0)
+    added = grown[240:]
+    assert len(added) == 160
+    in_second = added[:, 0] > 5
+    assert ((added[:, 0] <= 1) | (added[:, 0] >= 10)).all()
+    np.testing.assert_array_equal(added[:, 2], in_second)
+    np.testing.assert_array_equal(np.isnan(added[:, 1]), in_second)
 
 
 @pytest.mark.parametrize("rarer", [0, 1, 2])

@@ -84,3 +84,8 @@ def test_only_what_tells_states_apart_is_read() -> None:
     )
     assert NO_STATE.of_features(context).tolist() == [0] and not context.history_read
     assert States(counts=2).of_features(context).tolist() == [0] and context.history_read == {"contacts_so_far"}
+
+
+def test_days_since_contact_in_the_middle_of_each_class() -> None:
+    states = States(edges=(14 * DAY, 15 * DAY, NEVER_SEEN))
+    assert [states.days(state) for state in range(states.size)] == [7.0, 14.5, 15.5, float("inf")]

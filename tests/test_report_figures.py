@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from report_example import READER, STORIES, Story, example_result
 
 from engagex_sim.ope.verdict import BETTER, UNANSWERABLE
-from engagex_sim.report import bounds, diagnostics, figures, lifts, style
+from engagex_sim.report import bounds, diagnostics, figures, importance, lifts, style
 from engagex_sim.report.gallery import draw_pictures, estimators_text
 from engagex_sim.result import Result
 
@@ -24,7 +24,8 @@ FIGURES: tuple[Callable[[Result], Figure], ...] = (
     bounds.hidden_cause_figure,
     diagnostics.weights_figure,
     diagnostics.reliability_figure,
-    diagnostics.importance_figure,
+    importance.importance_figure,
+    importance.effects_figure,
     diagnostics.calibration_figure,
 )
 
@@ -147,6 +148,7 @@ def test_figures_without_data_are_left_out() -> None:
         weights={},
         reliability=result.reliability.iloc[:0],
         feature_importance=result.feature_importance.iloc[:0],
+        feature_effects=result.feature_effects.iloc[:0],
         calibration=result.calibration.iloc[:0],
     )
     assert set(draw_pictures(bare)) == {"cumulative_interests", "lift", "estimators", "hidden_cause"}

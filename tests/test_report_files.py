@@ -43,7 +43,9 @@ def test_a_run_holds_every_file(run: Path) -> None:
         "summary.csv",
         "curves.csv",
         "model_metrics.csv",
+        "classification_report.csv",
         "feature_importance.csv",
+        "feature_effects.csv",
         "intervals.csv",
         "flags.csv",
         "calibration.csv",
@@ -63,6 +65,7 @@ def test_a_run_holds_every_file(run: Path) -> None:
         "contacts_per_day.png",
         "reliability.png",
         "feature_importance.png",
+        "feature_effects.png",
     }
     assert [path.name for path in run.parent.iterdir()] == ["run"]
 

@@ -94,12 +94,13 @@ def _judge_all(
         if not any(theirs in source.columns for source in opened.values()):
             there = "; ".join(f"{source.name}: {', '.join(source.columns)}" for source in opened.values())
             raise InputError(f"--columns {ours}={theirs}: no file has a column {theirs!r}. There are: {there}.")
-    rows = {role: judge(connection, role, source, settings.columns) for role, source in opened.items()}
+    rows = {role: judge(connection, role, source, settings.columns, settings.until) for role, source in opened.items()}
     check_clashes(rows["triggers"], rows.get("users"))
     for judged in rows.values():
         check_rejected_share(judged.name, judged.read, judged.rejected, settings.allow_rejected)
         if judged.good == 0:
-            raise InputError(f"{judged.name} has no row that can be used.")
+            before = "" if settings.until is None else f" up to {np.datetime64(settings.until, 's')}".replace("T", " ")
+            raise InputError(f"{judged.name} has no row that can be used{before}.")
     return rows
 
 

@@ -56,8 +56,14 @@ class Rows:
         return self.read - sum(len(group.line) for group in self.rejected)
 
 
-def judge(connection: duckdb.DuckDBPyConnection, role: str, source: Source, mapping: Mapping[str, str]) -> Rows:
-    """Find our columns in a source and judge each of its rows.
+def judge(
+    connection: duckdb.DuckDBPyConnection,
+    role: str,
+    source: Source,
+    mapping: Mapping[str, str],
+    until: int | None = None,
+) -> Rows:
+    """Find our columns in a source and judge each of its rows; those later than `until`, seconds, are not read.
 
     Raises `InputError` where a column is missing or its name clashes, or where the dates are of another format.
     """
@@ -74,8 +80,9 @@ def judge(connection: duckdb.DuckDBPyConnection, role: str, source: Source, mapp
     if dated:
         check_date_type(source.name, source.types[fields["date"]])
     query = _judgement(role, fields, text, dated)
+    early = f" WHERE time IS NULL OR time <= {until}" if dated and until is not None else ""
     try:
-        connection.execute(f"CREATE TABLE {role} AS {query} FROM ({source.relation}))")
+        connection.execute(f"CREATE TABLE {role} AS {query} FROM ({source.relation})){early}")
     except (duckdb.InvalidInputException, duckdb.OperationalError) as error:
         raise InputError(f"{source.name} cannot be read: {str(error).splitlines()[0]}") from error
     (read,) = one_row(connection, f"SELECT count(*) FROM {role}")

@@ -52,6 +52,7 @@ def fit_calibration(margin: FloatArray, outcome: FloatArray, slope_sd: float = m
     if not positive.any() or positive.all():
         return Calibration(math.nan, math.nan)
     centre, scale = float(margin.mean()), float(margin.std())
+    scale = scale if scale > TINY else 0.0  # a spread from rounding is none
     if slope_sd == math.inf and (scale == 0 or _separated(margin[positive], margin[~positive])):
         return Calibration(math.nan, math.nan)
     scale = scale or 1.0

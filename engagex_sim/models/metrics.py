@@ -4,11 +4,19 @@ import math
 
 import numpy as np
 import pandas as pd
-from sklearn.metrics import average_precision_score, brier_score_loss, f1_score, log_loss, roc_auc_score
+from sklearn.metrics import (
+    average_precision_score,
+    brier_score_loss,
+    classification_report,
+    f1_score,
+    log_loss,
+    roc_auc_score,
+)
 
 from engagex_sim.columns import FloatArray
 from engagex_sim.models.calibrate import TINY, fit_calibration, intercept_for, log_odds
 
+CLASSES = ("not interested", "interested")
 NAMES = ("roc_auc", "pr_auc", "f1", "brier", "log_loss", "calibration_slope", "calibration_intercept")
 
 
@@ -36,6 +44,26 @@ def classification_metrics(outcome: FloatArray, probability: FloatArray, thresho
     metrics["calibration_slope"] = fit_calibration(margin, outcome).slope
     metrics["calibration_intercept"] = intercept_for(margin, outcome)
     return metrics
+
+
+def report_by_class(outcome: FloatArray, probability: FloatArray, threshold: float) -> pd.DataFrame:
+    """scikit-learn's classification report of predicted probabilities (n,), positive from `threshold` on.
+
+    Columns `class`, `precision`, `recall`, `f1`, `support`: a row for each of the two classes, the accuracy in the
+    column `f1` where the printed report has it, and the means over classes, plain and weighted by support. NaN where
+    undefined, as the precision of a class that is never predicted.
+    """
+    names = [*CLASSES, "accuracy", "macro avg", "weighted avg"]
+    columns = ["precision", "recall", "f1-score", "support"]
+    table = pd.DataFrame(math.nan, index=names, columns=columns).assign(support=len(outcome))
+    if len(outcome):
+        called, is_so = probability >= threshold, outcome > 0
+        report = classification_report(
+            is_so, called, labels=[False, True], target_names=CLASSES, output_dict=True, zero_division=math.nan
+        )
+        report["accuracy"] = {"f1-score": float((called == is_so).mean()), "support": len(outcome)}
+        table = pd.DataFrame.from_dict({name: report[name] for name in names}, orient="index", columns=columns)
+    return table.rename(columns={"f1-score": "f1"}).rename_axis("class").reset_index()
 
 
 def reliability_table(outcome: FloatArray, probability: FloatArray, bins: int = 10) -> pd.DataFrame:

@@ -11,12 +11,14 @@ import pandas as pd
 import xgboost as xgb
 from sklearn.metrics import precision_recall_curve
 
+from engagex_sim.augment import Account, Augmenter, Columns, RowGenerator, TreeSynthesis
 from engagex_sim.columns import FloatArray, IntArray, KeyArray
+from engagex_sim.grids import Grid, GridValues
 from engagex_sim.models.calibrate import Calibration, constant, fit_calibration
 from engagex_sim.models.encoding import FeatureEncoder
 from engagex_sim.models.search import search
 from engagex_sim.policy import Context
-from engagex_sim.settings import Device, Grid, Imbalance
+from engagex_sim.settings import Device, Imbalance
 
 KIND = "kind"  # the feature's name in tables, where there are several kinds
 
@@ -37,6 +39,7 @@ class RewardModel:
     calibration: Calibration
     threshold: float  # the predicted probability that maximises F1 on held-out users
     best_params: Mapping[str, float]
+    accounts: tuple[Account, ...] = ()  # of the rows that were written, by training set
 
     @classmethod
     def fit(
@@ -48,17 +51,22 @@ class RewardModel:
         time: IntArray,
         *,
         imbalance: Imbalance = "none",
-        grid: Grid = "small",
+        grid: Grid | GridValues = "small",
         seed: int = 0,
         threads: int = 1,
         device: Device = "cpu",
+        generator: RowGenerator | None = None,
+        cap_days: float = 0.0,
     ) -> Self:
         """Learn from logged contacts: one row each, all arrays (n,), `action` in 1..K, `time` in seconds.
 
-        Settings are chosen on held-out users and on later contacts of held-out users; then probabilities are
-        calibrated on predictions for held-out users, which also undoes what resampling and weights do to them (van
-        den Goorbergh et al. 2022). Where a fold would have to learn from a handful of one class, every row gets the
-        mean, shrunk by half an observation of each class. The answer depends on `seed` and not on `threads`.
+        Settings and number of trees are chosen on held-out users and on later contacts of held-out users; then
+        probabilities are calibrated on predictions for held-out users, which also undoes what resampling and weights do
+        to them (van den Goorbergh et al. 2022). Where a fold would have to learn from a handful of one class, every row
+        gets the mean, shrunk by half an observation of each class. The answer depends on `seed` and not on `threads`.
+
+        With `imbalance` "augment" rows are written by `generator` (None: the local one), which raises `InputError`
+        where it gives none; `cap_days` is the contact cap that they must respect.
         """
         encoder = FeatureEncoder.fit(context, context.exogenous)
         kinds = context.kinds
@@ -68,6 +76,9 @@ class RewardModel:
             matrix[:, -1] = action - 1
             types.append("c")
         label = reward.astype(np.int64)
+        augmenter = None
+        if imbalance == "augment":
+            augmenter = Augmenter(_columns(encoder, kinds), generator or TreeSynthesis(), cap_days)
         found = search(
             matrix,
             types,
@@ -79,6 +90,7 @@ class RewardModel:
             seed=seed,
             threads=threads,
             device=device,
+            augmenter=augmenter,
         )
         if found is None:
             mean = (float(reward.sum()) + 0.5) / (len(reward) + 1.0)
@@ -89,7 +101,8 @@ class RewardModel:
         threshold = best_f1_threshold(reward, fitted.probabilities(found.held_out_margin))
         calibration = Calibration(fitted.intercept - fitted.slope * found.shift, fitted.slope)
         found.booster.set_param({"nthread": threads, "device": "cpu"})
-        return cls(encoder, kinds, found.booster, calibration, threshold, found.best_params)
+        accounts = () if augmenter is None else augmenter.accounts
+        return cls(encoder, kinds, found.booster, calibration, threshold, found.best_params, accounts)
 
     def predict(self, context: Context) -> FloatArray:
         """q̂ (n, K): the probability of interest under each of `context.kinds`, strictly inside (0, 1).
@@ -136,6 +149,7 @@ class RewardModel:
             "threshold": self.threshold,
             "best_params": dict(self.best_params),
             "has_trees": self.booster is not None,
+            "accounts": [account.to_json() for account in self.accounts],
         }
         (directory / _SIDECAR).write_text(json.dumps(stored, indent=1), encoding="utf-8")
         if self.booster is not None:
@@ -155,7 +169,15 @@ class RewardModel:
             calibration=Calibration(*stored["calibration"]),
             threshold=stored["threshold"],
             best_params=stored["best_params"],
+            accounts=tuple(map(Account.from_json, stored["accounts"])),
         )
+
+
+def _columns(encoder: FeatureEncoder, kinds: tuple[str, ...]) -> Columns:
+    """What the columns of the matrix mean that the model is fitted on."""
+    if len(kinds) == 1:
+        return Columns(encoder.names, encoder.categories)
+    return Columns((*encoder.names, KIND), (*encoder.categories, kinds))
 
 
 def best_f1_threshold(outcome: FloatArray, probability: FloatArray) -> float:

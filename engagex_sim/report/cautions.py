@@ -17,6 +17,7 @@ QUESTIONS = {
     "reaction": "Do users come back more or less often after a contact?",
     "drift": "Does interest change over the period?",
     "calibration": "Does the model of how the current strategy contacts add up?",
+    "leak": "Does a feature know the result of a contact?",
 }
 METHODS = {  # method → its column's header, and what it is for
     "bootstrap": (

@@ -1,4 +1,4 @@
-"""The figures behind the answer: overlap of strategies, the two models' calibration, what they look at."""
+"""The figures behind the answer: overlap of strategies, the two models' calibration."""
 
 import math
 from collections.abc import Sequence
@@ -133,29 +133,6 @@ def _wilson(share: FloatArray, n: FloatArray) -> tuple[FloatArray, FloatArray]:
     centre = (share + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * np.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
     return centre - half, centre + half
-
-
-def importance_figure(result: Result, most: int = 12) -> "Figure":
-    """Share of the gain per feature, the `most` important ones of each model."""
-    table = result.feature_importance
-    models = [str(name) for name in table["model"].unique()]
-    tallest = max((min(most, int((table["model"] == model).sum())) for model in models), default=1)
-    figure = style.new_figure(9 if len(models) > 1 else 7, 1.25 + 0.29 * tallest)
-    panels = figure.subplots(1, max(len(models), 1), squeeze=False)[0]
-    for ax, model in zip(panels, models, strict=False):
-        top = table[table["model"] == model].nlargest(most, "importance")
-        place = np.arange(len(top))
-        share = 100 * top["importance"].to_numpy(dtype=np.float64)
-        ax.barh(place, share, color="#5b6b7a", height=0.66)
-        for y, x in zip(place, share, strict=True):
-            ax.text(x, y, f" {x:.0f}" if x >= 0.5 else " <1", va="center", fontsize=8.5, color=style.QUIET)
-        ax.set_yticks(place, [shortened(str(name), 24) for name in top["feature"]], parse_math=False)
-        ax.set_ylim(tallest - 0.4, -0.6)
-        ax.set_xlabel("Share of the model's gain, %")
-        style.quiet(ax, grid="x")
-        ax.tick_params(axis="y", length=0)
-        style.say(ax, _titled(model, "what it looks at"), "", 50, 11.5)
-    return figure
 
 
 def calibration_figure(result: Result) -> "Figure":

@@ -1,5 +1,6 @@
 """The files of a run: all of them or none."""
 
+import json
 import platform
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -38,15 +39,18 @@ def write_result(result: Result, directory: Path, command: str) -> None:
     Raises `InputError` where `directory` exists or cannot be made.
     """
     with written_whole(directory) as folder:
-        _write_files(result, folder, command)
+        write_files(result, folder, command)
 
 
-def _write_files(result: Result, directory: Path, command: str) -> None:
+def write_files(result: Result, directory: Path, command: str) -> None:
+    """Write every file of a run into a folder that is being written whole (see `written_whole`)."""
     tables = {
         "summary": result.summary,
         "curves": result.curves,
         "model_metrics": result.model_metrics,
+        "classification_report": result.classification_report,
         "feature_importance": result.feature_importance,
+        "feature_effects": result.feature_effects,
         "intervals": result.intervals,
         "flags": result.flags,
         "calibration": result.calibration_cells,
@@ -57,7 +61,10 @@ def _write_files(result: Result, directory: Path, command: str) -> None:
     }
     for name, table in tables.items():
         write_text(directory / f"{name}.csv", csv_text(table))
-    write_account(result.quality, directory)
+    write_account(result.quality, directory, result.extra_quality)
+    if result.augmentation is not None:
+        told = json.dumps(result.augmentation, indent=2, ensure_ascii=False, allow_nan=False)
+        write_text(directory / "augmentation.json", told + "\n")
     write_text(directory / "config.toml", tomli_w.dumps(_config(result, command)))
     pictures = draw_pictures(result)
     for picture in pictures.values():

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import matplotlib as mpl
 
 from engagex_sim.ope.verdict import UNANSWERABLE
-from engagex_sim.report import bounds, diagnostics, figures, lifts, style
+from engagex_sim.report import bounds, diagnostics, figures, importance, lifts, style
 from engagex_sim.report.answers import Answer, answers, by_estimator
 from engagex_sim.report.formats import count, number, percent, percent_range
 from engagex_sim.result import CURRENT, HEADLINE, Result
@@ -70,9 +70,16 @@ def draw_pictures(result: Result) -> dict[str, Picture]:
         (
             "feature_importance",
             not result.feature_importance.empty,
-            diagnostics.importance_figure,
-            "Share of each model's gain by feature.",
-            "What the models look at. Importance is not a cause: changing such a feature need not change interest.",
+            importance.importance_figure,
+            "Importance of each feature for the reward model by SHAP value, permutation and gain.",
+            _IMPORTANCE_CAPTION,
+        ),
+        (
+            "feature_effects",
+            not result.feature_effects.empty,
+            importance.effects_figure,
+            "What the values of the most important features do to the predicted odds of interest, one panel each.",
+            _EFFECTS_CAPTION,
         ),
     ]
     return {
@@ -141,6 +148,15 @@ _WEIGHTS_CAPTION = (
     "A logged contact that a strategy would make more often than the current one counts more, one that it would make"
     " less often counts less. The effective sample size (ESS) is the number of contacts that would be as informative"
     " if all counted the same."
+)
+_IMPORTANCE_CAPTION = (
+    "What the reward model looks at. SHAP: how far the feature moves a prediction. Permutation: how much worse contacts"
+    " are ranked without it; little where another feature tells the same. Importance is not a cause: changing such a"
+    " feature need not change interest."
+)
+_EFFECTS_CAPTION = (
+    "By what factor a feature's value multiplies the predicted odds of interest, against the average contact (SHAP);"
+    " shaded: 8 of 10 contacts with this value. It describes the model, not what changing the value would do."
 )
 _HIDDEN_CAPTION = (
     "Strength: the factor by which a cause that the log does not show may multiply the odds of a contact, or divide"

@@ -64,6 +64,7 @@ def render_report(result: Result, pictures: Mapping[str, Picture], command: str)
         pictures={name: _embedded(picture) for name, picture in pictures.items()},
         quality=result.quality,
         model_metrics=_plain_table(result.model_metrics),
+        classification_report=_plain_table(result.classification_report),
         estimators=_estimator_table(result, found),
         settings=_settings(result),
         value=f"{result.settings.value:g}",

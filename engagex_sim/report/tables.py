@@ -19,10 +19,18 @@ def csv_text(table: pd.DataFrame) -> str:
     return str(safe.to_csv(index=False, lineterminator="\n"))
 
 
-def write_account(quality: DataQuality, directory: Path) -> None:
-    """Write `data_quality.json` and `rejected_rows.csv`, the account of every input row, into an existing directory."""
-    write_text(directory / "data_quality.json", json.dumps(quality.as_dict(), indent=2, ensure_ascii=False) + "\n")
-    write_text(directory / "rejected_rows.csv", csv_text(quality.rejected))
+def write_account(quality: DataQuality, directory: Path, extra: DataQuality | None = None) -> None:
+    """Write `data_quality.json` and `rejected_rows.csv`, the account of every input row, into an existing directory.
+
+    Of an extra log the account stands under `extra`, and its rejected rows below the others, with "extra" before the
+    file's name.
+    """
+    account, rejected = quality.as_dict(), quality.rejected
+    if extra is not None:
+        account["extra"] = extra.as_dict()
+        rejected = pd.concat([rejected, extra.rejected.assign(file="extra " + extra.rejected["file"].astype(str))])
+    write_text(directory / "data_quality.json", json.dumps(account, indent=2, ensure_ascii=False) + "\n")
+    write_text(directory / "rejected_rows.csv", csv_text(rejected))
 
 
 def write_text(path: Path, text: str) -> None:

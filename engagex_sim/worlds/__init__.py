@@ -1,5 +1,6 @@
 """Synthetic worlds whose truth is known, by name."""
 
+from engagex_sim.worlds.best_auc import best_roc_auc, contact_chances
 from engagex_sim.worlds.bursty import Bursty
 from engagex_sim.worlds.capless import Capless
 from engagex_sim.worlds.deterministic import Deterministic
@@ -8,6 +9,7 @@ from engagex_sim.worlds.fatigue import Fatigue
 from engagex_sim.worlds.hidden import Confounded, Frailty
 from engagex_sim.worlds.original import Original
 from engagex_sim.worlds.reactive import Reactive
+from engagex_sim.worlds.seed_like import SeedLike
 from engagex_sim.worlds.sends import Sends
 from engagex_sim.worlds.truth import Truth, true_value
 from engagex_sim.worlds.visits import Null, Visits
@@ -18,6 +20,7 @@ from engagex_sim.worlds.world import (
     frames,
     logged_decisions,
     tables,
+    tables_of,
     true_history,
     visible,
     whole_history,
@@ -35,6 +38,7 @@ _ALL: tuple[World, ...] = (
     Bursty(),
     Reactive(),
     Capless(),
+    SeedLike(),
 )
 WORLDS: dict[str, World] = {world.name: world for world in _ALL}
 
@@ -50,15 +54,19 @@ __all__ = [
     "Null",
     "Original",
     "Reactive",
+    "SeedLike",
     "Sends",
     "Tables",
     "Truth",
     "Visits",
     "World",
+    "best_roc_auc",
+    "contact_chances",
     "evaluation_days",
     "frames",
     "logged_decisions",
     "tables",
+    "tables_of",
     "true_history",
     "true_value",
     "visible",

@@ -160,7 +160,12 @@ def _with_unlogged(d: Decisions) -> Decisions:
 
 def tables(world: World, n_users: int, seed: int) -> Tables:
     """The world's log as the tables that a reader takes."""
-    log = visible(logged_decisions(world, n_users, np.random.default_rng(seed)))
+    return tables_of(logged_decisions(world, n_users, np.random.default_rng(seed)))
+
+
+def tables_of(decisions: Decisions) -> Tables:
+    """A log as these tables, without hidden columns."""
+    log = visible(decisions)
     contact = log.action > 0
     guid = log.user_id[log.user_of_row]
     decoded = {name: column.decoded() for name, column in log.columns.items()}

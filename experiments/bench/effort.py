@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from engagex_sim.grids import Grid
 from engagex_sim.policy import Policy
-from engagex_sim.settings import Grid, Settings
+from engagex_sim.settings import Settings
 from experiments.registry import POLICIES
 from policies import REGISTRY
 

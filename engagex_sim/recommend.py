@@ -1,0 +1,295 @@
+"""Whom to contact at one moment: a policy's decision about every user of a log, within the cap and within limits."""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import pandas as pd
+
+from engagex_sim.cap import DAY
+from engagex_sim.columns import BoolArray, FloatArray, IntArray, KeyArray, TextArray
+from engagex_sim.crossfit import Fitted, fit
+from engagex_sim.dependence import carried
+from engagex_sim.errors import InputError
+from engagex_sim.execution import OverBlocks, in_turn
+from engagex_sim.hashing import uniforms
+from engagex_sim.log import LogBlocks
+from engagex_sim.moment import Moment
+from engagex_sim.policy import Context, Policy, checked_probabilities, draw_actions, policy_name
+from engagex_sim.preparation import Prepared
+from engagex_sim.settings import Settings
+
+CONTACT, WAIT = "contact", "wait"
+CONTROL, TREATMENT = "control", "treatment"
+BLOCKED, UNKNOWN, POLICY, LIMIT = "blocked by the cap", "no trigger yet", "the strategy waits", "turned away"
+
+
+@dataclass(frozen=True)
+class Limit:
+    """At most so many contacts, and what to say to those who are turned away."""
+
+    contacts: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Recommender:
+    """Decides about the users of one block after the other; a function of the block's number for whoever runs it.
+
+    `control` is the share of users about whom the current strategy, as modelled, decides; who they are depends on
+    `salt` and the guid alone. What is drawn at random depends on the seed, the moment and the guid.
+    """
+
+    log: LogBlocks
+    fitted: Fitted
+    settings: Settings
+    at: int  # seconds
+    control: float = 0.0
+    salt: str = ""
+
+    def __call__(self, block: int) -> "Decided":
+        return decide(Moment.of(self.log.load(block), self.settings, self.at), self)
+
+    @property
+    def policy(self) -> Policy:
+        return self.fitted.policies[0]
+
+    def draws(self, user_key: KeyArray) -> FloatArray:
+        """(2, n) uniform numbers: for what is drawn, and to break ties."""
+        return uniforms(user_key, _seed(f"draw {self.settings.seed} {self.at}"), 0, 2)
+
+    def in_control(self, user_key: KeyArray) -> BoolArray:
+        """(n,) who is in the control group."""
+        return np.asarray(uniforms(user_key, _seed(f"group {self.salt}"))[0] < self.control, dtype=np.bool_)
+
+
+@dataclass(frozen=True)
+class Decided:
+    """What was decided about the users of a block, limits aside. What does not apply is NaN."""
+
+    user_id: TextArray  # (n,)
+    control: BoolArray  # (n,)
+    last_contact: IntArray  # (n,)
+    next_eligible: IntArray  # (n,)
+    came: BoolArray  # (n,)
+    asked: BoolArray  # (n,) whom the cap leaves free and whose context is known
+    action: IntArray  # (n,) 0 = wait
+    probability: FloatArray  # (n,) of any contact
+    score: FloatArray  # (n, K)
+    interest: FloatArray  # (n, K) predicted
+    tie: FloatArray  # (n,) hashed guid
+
+    @property
+    def own_kind(self) -> IntArray:
+        """(n,) 0 to K − 1: the kind that was chosen, the one with the highest score where none was."""
+        best = np.where(np.isnan(self.score), -np.inf, self.score).argmax(axis=1)
+        return np.where(self.action > 0, self.action - 1, best)
+
+    @property
+    def own_score(self) -> FloatArray:
+        """(n,) of that kind; NaN of those who were not asked."""
+        return np.asarray(self.score[np.arange(len(self.action)), self.own_kind])
+
+    @property
+    def candidates(self) -> IntArray:
+        """Positions (c,) of those to contact, limits aside."""
+        return np.flatnonzero(self.action)
+
+
+def learn(prepared: Prepared, policy: Policy, settings: Settings, at: int) -> Fitted:
+    """The models and the policy, learned from all users of a log.
+
+    What is earned counts until as long after `at` as the evaluation period is. Raises `InputError` where there is
+    nothing to learn from.
+    """
+    return fit(
+        prepared.timeline,
+        prepared.sampled,
+        [policy],
+        settings,
+        seed=settings.seed,
+        cap_modelled=prepared.cap_modelled,
+        carry=carried(prepared.evaluation, prepared.whole, prepared.cap_modelled, settings),
+        represented=prepared.represented,
+        ends=at + prepared.days.total * DAY,
+    )
+
+
+def recommendations(
+    recommender: Recommender, limit: Limit | None = None, over: OverBlocks = in_turn
+) -> Iterator["Recommended"]:
+    """The recommendations of each block, in the order of guids.
+
+    With a limit the best candidates by score are contacted, ties broken by hashed guid; a control group and the others
+    have their shares of the limit each. Blocks are then gone through twice, so that memory holds two numbers per
+    candidate, and never the log. Raises `InputError` for a policy that answers wrongly.
+    """
+    n_blocks = len(recommender.log)
+    chosen: Sequence[BoolArray | None] = [None] * n_blocks
+    if limit is not None:
+        chosen = best(list(over(partial(_ranks, recommender), n_blocks)), limit.contacts, recommender.control)
+    kinds = recommender.log.kinds
+    for decided, kept in zip(over(recommender, n_blocks), chosen, strict=True):
+        yield _table(decided, recommender, kinds, limit, kept)
+
+
+def decide(moment: Moment, by: Recommender) -> Decided:
+    """Ask the policy, or for controls the current strategy, about everybody who is known and free."""
+    n, kinds = len(moment.user_id), len(moment.latest.kinds)
+    control, draws = by.in_control(moment.user_key), by.draws(moment.user_key)
+    asked = moment.came & moment.free
+    action, probability = np.zeros(n, dtype=np.int64), np.full(n, np.nan)
+    score, interest = np.full((n, kinds), np.nan), np.full((n, kinds), np.nan)
+    for policy, group in ((by.policy, asked & ~control), (by.fitted.logging, asked & control)):
+        users = np.flatnonzero(group)
+        if len(users) == 0:
+            continue
+        context = moment.context(users)
+        answer = checked_probabilities(policy, context)
+        action[users] = draw_actions(answer, draws[0, users])
+        probability[users] = answer[:, 1:].sum(axis=1)
+        score[users] = _scores(policy, context, answer)
+        interest[users] = by.fitted.interest(context)
+    return Decided(
+        user_id=moment.user_id,
+        control=control,
+        last_contact=moment.history.last_contact,
+        next_eligible=moment.next_eligible,
+        came=moment.came,
+        asked=asked,
+        action=action,
+        probability=probability,
+        score=score,
+        interest=interest,
+        tie=draws[1],
+    )
+
+
+def _scores(policy: Policy, context: Context, answer: FloatArray) -> FloatArray:
+    """What the policy ranks contacts by (m, K): its `action_scores`, or its probabilities where it has none."""
+    own = getattr(policy, "action_scores", None)
+    if own is None:
+        return answer[:, 1:]
+    scores = np.asarray(own(context), dtype=np.float64)
+    if scores.shape != answer[:, 1:].shape or np.isnan(scores).any():
+        raise InputError(
+            f"Policy {policy_name(policy)} scored actions with shape {scores.shape}, or with what is no number; one"
+            f" number per decision point and kind, {answer[:, 1:].shape}, is needed."
+        )
+    return scores
+
+
+@dataclass(frozen=True)
+class Recommended:
+    """The recommendations of a block, one row per user."""
+
+    table: pd.DataFrame  # guid, decision, kind, score, expected_interests, reason, next_eligible, alternatives, (group)
+    why: TextArray  # (n,) CONTACT, BLOCKED, UNKNOWN, POLICY or LIMIT
+
+
+@dataclass(frozen=True)
+class _Ranks:
+    """What the limit needs to know of a block's candidates (c,)."""
+
+    score: FloatArray
+    tie: FloatArray
+    control: BoolArray
+
+
+def _ranks(recommender: Recommender, block: int) -> _Ranks:
+    decided = recommender(block)
+    rows = decided.candidates
+    return _Ranks(decided.own_score[rows], decided.tie[rows], decided.control[rows])
+
+
+def best(blocks: Sequence[_Ranks], most: int, control: float = 0.0) -> list[BoolArray]:
+    """For each block, which candidates are among the `most` best of all; controls and others share `most`."""
+    score, tie = np.concatenate([b.score for b in blocks]), np.concatenate([b.tie for b in blocks])
+    is_control = np.concatenate([b.control for b in blocks])
+    kept = np.zeros(len(score), dtype=np.bool_)
+    of_control = round(control * most)
+    for group, places in ((is_control, of_control), (~is_control, most - of_control)):
+        rows = np.flatnonzero(group)
+        kept[rows[np.lexsort((tie[rows], -score[rows]))][:places]] = True
+    return np.split(kept, np.cumsum([len(b.score) for b in blocks])[:-1])
+
+
+def _table(
+    decided: Decided, by: Recommender, kinds: Sequence[str], limit: Limit | None, kept: BoolArray | None
+) -> Recommended:
+    """The recommendations of a block as people read them."""
+    d, n = decided, len(decided.user_id)
+    contact = d.action > 0
+    if kept is not None:
+        contact[d.candidates] = kept
+    kind = np.array(kinds, dtype=object)[d.own_kind]
+    kind[~contact] = None
+    why = np.select(
+        [contact, ~d.came, ~d.asked, d.action > 0], [CONTACT, UNKNOWN, BLOCKED, LIMIT], default=POLICY
+    ).astype(object)
+    table = pd.DataFrame(
+        {
+            "guid": d.user_id,
+            "decision": np.where(contact, CONTACT, WAIT),
+            "kind": kind,
+            "score": d.own_score,
+            "expected_interests": np.where(contact, d.interest[np.arange(n), d.own_kind], 0.0),
+            "reason": _reasons(d, why, by, limit),
+            "next_eligible": dates(d.next_eligible),
+            "alternatives": _alternatives(d, contact, kinds),
+        }
+    )
+    if by.control > 0:
+        table["group"] = np.where(d.control, CONTROL, TREATMENT)
+    return Recommended(table, why)
+
+
+def _reasons(d: Decided, why: TextArray, by: Recommender, limit: Limit | None) -> list[str]:
+    """One clause per user."""
+    name = np.where(d.control, "the current strategy, as modelled,", policy_name(by.policy))
+    now = dates(np.array([by.at]))[0]
+    last, until = dates(np.where(why == BLOCKED, d.last_contact, 0)), dates(d.next_eligible)
+    interest = d.interest[np.arange(len(why)), d.own_kind]
+    said = []
+    for i, reason in enumerate(why):
+        if reason == UNKNOWN:
+            said.append(f"no trigger up to {now}, so nothing is known to decide by")
+        elif reason == BLOCKED:
+            said.append(f"contacted on {last[i]}: the cap allows the next contact from {until[i]} on")
+        else:
+            how = f"{name[i]} {'contacts' if d.action[i] else 'waits'} here"
+            if 1e-9 < d.probability[i] < 1 - 1e-9:
+                drawn = CONTACT if d.action[i] else WAIT
+                how = f"{name[i]} contacts here with probability {_percent(d.probability[i])}; the draw says {drawn}"
+            more = f", but {limit.reason}" if reason == LIMIT and limit is not None else ""
+            said.append(f"{how}{more} (predicted interest {_percent(interest[i])})")
+    return said
+
+
+def _alternatives(d: Decided, contact: BoolArray, kinds: Sequence[str]) -> list[str]:
+    """The kinds that were not recommended with their scores, best first, as in "email 0.03; letter 0.01"."""
+    if len(kinds) == 1:
+        return [""] * len(contact)
+    said, own = [], d.own_kind
+    for i, asked in enumerate(d.asked):
+        order = np.argsort(-d.score[i], kind="stable") if asked else ()
+        others = [k for k in order if not (contact[i] and k == own[i])]
+        said.append("; ".join(f"{kinds[k]} {d.score[i, k]:.4g}" for k in others))
+    return said
+
+
+def dates(seconds: IntArray) -> TextArray:
+    """Times (n,) as `YYYY-mm-dd HH:MM:SS`."""
+    text = np.datetime_as_string(seconds.astype("datetime64[s]"))
+    return np.char.replace(text, "T", " ").astype(object)
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.3g} %"
+
+
+def _seed(text: str) -> int:
+    """A seed for `uniforms` that is a function of the text."""
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1

@@ -1,0 +1,1 @@
+"""The study of what to do about few interests: its parts."""

@@ -1,0 +1,280 @@
+"""`recommend`: whom to contact at a date, and how well the log supports the policy that says so."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from engagex_sim.cap import DAY
+from engagex_sim.errors import InputError
+from engagex_sim.evaluation import evaluate_prepared
+from engagex_sim.execution import OverBlocks, workers
+from engagex_sim.log import LogBlocks, read_blocks
+from engagex_sim.models.device import on_usable_device
+from engagex_sim.ope.verdict import UNANSWERABLE
+from engagex_sim.policy import Policy, policy_name
+from engagex_sim.preparation import Prepared, prepare
+from engagex_sim.recommend import CONTACT, Limit, Recommended, Recommender, learn, recommendations
+from engagex_sim.report.answers import answers
+from engagex_sim.report.files import versions
+from engagex_sim.report.formats import counted, number, percent, percent_range
+from engagex_sim.report.tables import csv_text, write_account, write_text
+from engagex_sim.settings import Settings
+from engagex_sim.whole import written_whole
+from engagex_sim.worlds import WORLDS, tables
+from experiments.inputs import Options, blocks_from, executor_from, files_from, output_directory, settings_from
+from experiments.plugins import load_policies
+from experiments.registry import WORLD_USERS, Small
+from experiments.terminal import Progress, Terminal
+
+WORLD = "visits"  # where no files are given
+
+
+def write_recommendations(options: Options, command: str) -> None:
+    """Read the log up to the date, learn, evaluate, decide about every user, and write it. Raises `InputError`."""
+    quick = {"folds": Small.folds, "n_boot": Small.n_boot} if options["small"] else {}
+    settings = settings_from({**options, **{name: n for name, n in quick.items() if options[name] is None}}, Settings)
+    at, control = _moment(options["at"]), _control_share(options["assign"])
+    limit = _limit(options, settings)
+    directory = output_directory(options["out"], "recommend")
+    (policy,) = load_policies([options["policy"].strip()])
+    terminal = Terminal(options["quiet"])
+    terminal.warn_of_compilation()
+    settings, said = on_usable_device(settings)
+    if said is not None:
+        terminal.say(said)
+    kind = executor_from(options)
+    with workers(kind, settings.threads, options["scheduler"]) as over, ExitStack() as stack:
+        with terminal.progress() as progress:
+            progress("reading the log")
+            if at is not None:
+                settings = settings.model_copy(update={"until": at})
+            log = stack.enter_context(_log(options, settings))
+            at = log.log_end if at is None else at
+            progress("computing features")
+            prepared = prepare(log, settings, over=over)
+        for note in [*prepared.notes, *_about_the_date(log, at), *_about_the_choice(log)]:
+            terminal.say(note)
+        with terminal.progress() as progress:
+            progress("learning from all users")
+            fitted = learn(prepared, policy, settings, at)
+            recommender = Recommender(log, fitted, settings, at, control, options["salt"])
+            evaluation = None
+            if not options["no_evaluation"]:
+                evaluation = _evaluate(prepared, log, policy, settings, over, progress)
+            tally = Tally()
+            with written_whole(directory) as folder:
+                blocks = recommendations(recommender, limit, over)
+                _write_table(folder / "recommendations.csv", blocks, tally, progress, len(log))
+                facts = _facts(policy_name(policy), at, options, limit, tally, evaluation, settings, command)
+                write_text(folder / "recommendation.json", json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
+                write_account(log.quality, folder)
+    terminal.show(_why_table(tally))
+    for sentence in _sentences(policy_name(policy), at, tally, evaluation):
+        terminal.say(sentence)
+    terminal.say(f"Recommendations: {directory / 'recommendations.csv'}", on_one_line=True)
+
+
+@dataclass
+class Tally:
+    """What the blocks that were written add up to."""
+
+    users: int = 0
+    why: Counter[str] = field(default_factory=Counter)
+    kinds: Counter[str] = field(default_factory=Counter)
+    groups: Counter[tuple[str, str]] = field(default_factory=Counter)  # (group, decision)
+    expected_interests: float = 0.0
+
+    def add(self, block: Recommended) -> None:
+        table = block.table
+        self.users += len(table)
+        self.why.update(block.why.tolist())
+        self.kinds.update(table["kind"].dropna().tolist())
+        self.expected_interests += float(table["expected_interests"].sum())
+        if "group" in table:
+            self.groups.update(zip(table["group"], table["decision"], strict=True))
+
+
+def _write_table(path: Path, blocks: Iterable[Recommended], tally: Tally, progress: Progress, count: int) -> None:
+    """One block after the other, so that memory holds no more than one of them."""
+    with path.open("w", encoding="utf-8", newline="\n") as file:
+        for number_, block in enumerate(blocks):
+            progress("recommending", number_, count)
+            text = csv_text(block.table)
+            file.write(text if number_ == 0 else text.partition("\n")[2])
+            tally.add(block)
+
+
+def _log(options: Options, settings: Settings) -> LogBlocks:
+    files = files_from(options)
+    if files is not None:
+        return blocks_from(files, options, settings)
+    made = tables(WORLDS[WORLD], Small.n_users if options["small"] else WORLD_USERS, settings.seed)
+    return read_blocks(made.triggers, made.actions, made.users, settings, threads=settings.threads)
+
+
+def _moment(text: str | None) -> int | None:
+    """Seconds of a date in the log's own clock."""
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text.strip())
+    except ValueError as error:
+        raise InputError(f"--at is a date as in 2024-05-31 or '2024-05-31 10:00:00', not {text!r}.") from error
+    if moment.tzinfo is not None:
+        raise InputError(f"--at is a time of the log's own clock, without a time zone, not {text!r}.")
+    return int(moment.replace(tzinfo=UTC).timestamp())
+
+
+def _control_share(text: str | None) -> float:
+    if text is None:
+        return 0.0
+    name, _, share = text.partition("=")
+    try:
+        found = float(share)
+    except ValueError:
+        found = 0.0
+    if name.strip() != "control" or not 0 < found < 1:
+        raise InputError(f"--assign is control= and a share between 0 and 1, as in control=0.1, not {text!r}.")
+    return found
+
+
+def _limit(options: Options, settings: Settings) -> Limit | None:
+    """The stricter of capacity and budget."""
+    limits = []
+    if options["capacity"] is not None:
+        capacity = int(options["capacity"])
+        limits.append(
+            Limit(capacity, f"the capacity of {counted(capacity, 'contact')} is used up by those who rank higher")
+        )
+    if options["budget"] is not None and settings.cost > 0:
+        budget = float(options["budget"])
+        paid = int(budget / settings.cost * (1 + 1e-12))
+        said = f"the budget of {budget:g} at {settings.cost:g} per contact is used up by those who rank higher"
+        limits.append(Limit(paid, said))
+    return min(limits, key=lambda limit: limit.contacts, default=None)
+
+
+def _about_the_date(log: LogBlocks, at: int) -> list[str]:
+    missing = (at - log.log_end) // DAY
+    if missing < 1:
+        return []
+    return [
+        f"The log ends {counted(missing, 'day')} before the date of the recommendations: what happened since is not"
+        " known, and a contact made meanwhile would break the cap."
+    ]
+
+
+def _about_the_choice(log: LogBlocks) -> list[str]:
+    if log.facts.contact_is_a_choice:
+        return []
+    return ["In this log contacting is not a choice: the list says with which kind, and whom first."]
+
+
+def _evaluate(
+    prepared: Prepared, log: LogBlocks, policy: Policy, settings: Settings, over: OverBlocks, progress: Progress
+) -> Mapping[str, Any]:
+    """What the headline says of the policy; a log that cannot be evaluated at all cannot answer."""
+    try:
+        result = evaluate_prepared(prepared, log.quality, [policy], settings, progress=progress, over=over)
+    except InputError as error:
+        return {"verdict": UNANSWERABLE, "reason": str(error)}
+    found = next(answer for answer in answers(result) if not answer.is_current).primary
+    shown = {
+        "verdict": found.verdict,
+        "reason": found.reason,
+        "lift_percent": 100 * found.change,
+        "lift_percent_low": 100 * found.change_low,
+        "lift_percent_high": 100 * found.change_high,
+        "interests_per_user": found.value,
+        "lift": found.lift,
+        "lift_low": found.lift_low,
+        "lift_high": found.lift_high,
+        "ess": found.ess,
+        "max_weight_share": found.max_weight_share,
+    }
+    return {name: None if value != value else value for name, value in shown.items()}  # JSON has no NaN
+
+
+def _facts(
+    policy: str,
+    at: int,
+    options: Options,
+    limit: Limit | None,
+    tally: Tally,
+    evaluation: Mapping[str, Any] | None,
+    settings: Settings,
+    command: str,
+) -> dict[str, Any]:
+    """What recommendation.json holds."""
+    return {
+        "command": command,
+        "policy": policy,
+        "at": _shown(at),
+        "users": tally.users,
+        "contacts": tally.why[CONTACT],
+        "contacts_by_kind": dict(sorted(tally.kinds.items())),
+        "expected_interests": tally.expected_interests,
+        "waiting": {why: n for why, n in sorted(tally.why.items()) if why != CONTACT},
+        "most_contacts": None if limit is None else limit.contacts,
+        "groups": {f"{group} {decision}": n for (group, decision), n in sorted(tally.groups.items())},
+        "salt": options["salt"],
+        "evaluation": evaluation,
+        "settings": settings.resolved(),
+        "versions": versions(),
+    }
+
+
+def _why_table(tally: Tally) -> Table:
+    """Contacts by kind, then those who wait by why."""
+    table = Table("decision", "", box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    table.add_column("users", justify="right")
+    table.add_column("share", justify="right")
+    rows = [(CONTACT, kind, n) for kind, n in sorted(tally.kinds.items())]
+    rows += [("wait", why, n) for why, n in tally.why.most_common() if why != CONTACT]
+    for decision, what, n in rows:
+        table.add_row(decision, what, f"{n:,}", percent(n / tally.users))
+    return table
+
+
+def _sentences(policy: str, at: int, tally: Tally, evaluation: Mapping[str, Any] | None) -> list[str]:
+    made = tally.why[CONTACT]
+    said = [
+        f"At {_shown(at)} {policy} recommends {counted(made, 'contact')} among {counted(tally.users, 'user')}, with"
+        f" {number(tally.expected_interests)} expected interests."
+    ]
+    if tally.groups:
+        groups = sorted({group for group, _ in tally.groups})
+        sizes = [
+            f"{sum(n for (g, _), n in tally.groups.items() if g == group):,} in {group}"
+            f" ({tally.groups[group, CONTACT]:,} to contact)"
+            for group in groups
+        ]
+        said.append(f"Groups: {', '.join(sizes)}.")
+    if evaluation is None:
+        return [*said, f"Whether the log supports {policy} was not asked (--no-evaluation)."]
+    if evaluation["verdict"] == UNANSWERABLE:
+        return [
+            *said,
+            f"WARNING: THIS LIST IS NOT SUPPORTED BY THE LOG. What {policy} is worth {UNANSWERABLE}:"
+            f" {evaluation['reason']}",
+        ]
+    low, high = (evaluation[f"lift_percent_{end}"] / 100 for end in ("low", "high"))
+    lift = percent(evaluation["lift_percent"] / 100, signed=True)
+    ess = "" if evaluation["ess"] is None else f"; effective sample size {evaluation['ess']:,.0f} contacts"
+    return [
+        *said,
+        f"Offline evaluation of {policy} on this log: {evaluation['verdict']}; interests {lift}"
+        f" ({percent_range(low, high)}) against the current strategy{ess}.",
+    ]
+
+
+def _shown(at: int) -> str:
+    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S}"
