@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from engagex_sim.training import Training
 
 Answer = TypeVar("Answer")
+_LOADERS = frozenset({"importlib", "importlib_metadata"})  # the latter, where installed, also reads entry points
 
 
 class GuardedPolicy:
@@ -91,5 +92,5 @@ def _belongs(filename: str, source: Path | None) -> bool:
     path = Path(filename)
     if source is not None:
         return path.resolve() == source.resolve()
-    loader = "importlib" in path.parts or path.resolve().parent == Path(__file__).resolve().parent
+    loader = not _LOADERS.isdisjoint(path.parts) or path.resolve().parent == Path(__file__).resolve().parent
     return not (loader or filename.startswith("<"))

@@ -1,13 +1,17 @@
 """Models of other libraries as policies: they keep the contract and answer what the model says."""
 
+import copy
 import subprocess
 import sys
 from contextlib import nullcontext
 from dataclasses import replace
 from types import SimpleNamespace
 
+import cloudpickle
 import numpy as np
 import pytest
+from gymnasium import spaces
+from gymnasium.wrappers import FlattenObservation
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.naive_bayes import BernoulliNB
@@ -148,6 +152,17 @@ def test_only_the_named_features_are_observed_and_read():
         Observations.of(timeline.columns, ["colour"])
 
 
+def test_flat_observations_are_those_of_gymnasium():
+    timeline = ExampleLog(features={"city": ["Bern", "Graz", None]}).timeline
+    observations = Observations.of(timeline.columns)
+    context = timeline.context()
+    rows = observations.observe(context)
+    flat = observations.observe_flat(context)
+    for row in (0, 7, len(context) - 1):
+        one = {name: values[row] for name, values in rows.items()}
+        np.testing.assert_array_equal(flat[row], spaces.flatten(observations.space, one))
+
+
 def test_text_without_a_code_and_missing_text_are_zero_and_numbers_are_finite():
     codes = Column(np.array([0, 1, -1], dtype=np.int32), np.array(["a", "z"], dtype=object))
     far = Column(np.array([np.inf, np.nan, 1e15]))
@@ -175,7 +190,7 @@ def test_the_environment_tells_how_likely_interest_was():
     assert env.step(np.int64(1))[-1]["reward_probability"] == 0.25
 
 
-# --- MaskablePPO, by a stand-in that speaks its interface; the real one is in test_tutorial.py
+# --- MaskablePPO, by a stand-in that speaks its interface, and a real one where sb3-contrib is installed
 
 
 class Numbers(np.ndarray):
@@ -283,3 +298,23 @@ def test_observations_of_another_environment_are_refused(env):
 def test_nothing_of_it_needs_pytorch_before_a_model_is_asked():
     code = "import sys, engagex_sim.interop; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("flat", [False, True])
+def test_the_likeliest_action_of_a_real_model_is_its_own_prediction(flat):
+    reason = "sb3-contrib is not installed, so no real MaskablePPO is tried (pip install sb3-contrib)"
+    sb3 = pytest.importorskip("sb3_contrib", reason=reason)
+    timeline = ExampleLog(n_kinds=3).timeline
+    features = ["hour", "type", "triggers_7d"] if flat else ["hour", "triggers_7d"]  # PyTorch takes no name "type"
+    env = EngageXEnv(timeline, lambda context: np.full((len(context), 3), 0.3), features)
+    learner = sb3.MaskablePPO(
+        "MlpPolicy" if flat else "MultiInputPolicy", FlattenObservation(env) if flat else env, n_steps=64, seed=0
+    ).learn(128)
+    policy = MaskablePPOPolicy(learner, env.observations, deterministic=True)
+    sent = cloudpickle.loads(cloudpickle.dumps(copy.deepcopy(policy)))  # as to folds and to other processes
+    context = timeline.context()
+    seen = env.observations.observe_flat(context) if flat else env.observations.observe(context)
+    predicted, _ = learner.predict(seen, action_masks=context.mask, deterministic=True)
+    for own in (policy, sent):
+        np.testing.assert_array_equal(own.action_probabilities(context), np.eye(4)[predicted])
+    assert len(set(predicted.tolist())) > 1
