@@ -11,11 +11,11 @@ import pandas as pd
 import pytest
 
 from engagex_sim import preparation
+from engagex_sim.blockwise import CrossFitted, cross_fit, estimate_all
 from engagex_sim.cap import Cap
 from engagex_sim.columns import FloatArray
 from engagex_sim.errors import InputError
 from engagex_sim.estimate import NAMES
-from engagex_sim.evaluation import CrossFitted, cross_fit, estimate_all
 from engagex_sim.execution import Kind, OverBlocks, in_turn, workers
 from engagex_sim.policy import Context
 from engagex_sim.preparation import Prepared, prepare_blocks

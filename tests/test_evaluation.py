@@ -11,11 +11,12 @@ import pytest
 
 import engagex_sim
 from engagex_sim import InputError, Settings, evaluation
+from engagex_sim.blockwise import cross_fit, estimate_all
 from engagex_sim.columns import FloatArray
 from engagex_sim.crossfit import fit
 from engagex_sim.dependence import Carried
 from engagex_sim.estimate import NAMES
-from engagex_sim.evaluation import cross_fit, estimate_all, evaluate_prepared
+from engagex_sim.evaluation import evaluate_prepared
 from engagex_sim.log import read_log
 from engagex_sim.margins import Margins
 from engagex_sim.observe import observe

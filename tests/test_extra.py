@@ -11,11 +11,11 @@ import pytest
 
 import engagex_sim
 from engagex_sim import crossfit
+from engagex_sim.blockwise import cross_fit
 from engagex_sim.cap import DAY, Cap
 from engagex_sim.columns import Column
 from engagex_sim.decision_points import decisions_of
 from engagex_sim.errors import InputError
-from engagex_sim.evaluation import cross_fit
 from engagex_sim.extra import Extra, joined, settings_like
 from engagex_sim.log import read_log
 from engagex_sim.models.reward import RewardModel

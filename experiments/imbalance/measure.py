@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from engagex_sim.blockwise import CrossFitted, cross_fit, estimate_all
 from engagex_sim.checkpoint import NothingKept
 from engagex_sim.estimate import METRICS, NAMES
-from engagex_sim.evaluation import CrossFitted, cross_fit, estimate_all, policy_truths
+from engagex_sim.evaluation import policy_truths
 from engagex_sim.model_tables import Scored, model_metrics
 from engagex_sim.models.calibrate import Calibration, log_odds, sigmoid
 from engagex_sim.models.learned import Learned
