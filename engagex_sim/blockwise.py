@@ -152,6 +152,7 @@ def _counting(answers: Iterable[T], count: int, what: str, step: Callable[[str],
 
 
 def splitting_of(prepared: Prepared, settings: Settings) -> Splitting:
+    """Who judges whom: folds, or the users held out."""
     return Splitting(settings.seed, settings.folds) if prepared.holdout is None else prepared.holdout
 
 
