@@ -116,7 +116,7 @@ def _row(
     elif lift == 0:
         reason = "the interval holds no difference at all, which no test can confirm"
     elif sizes is None or math.isinf(days):
-        reason = "users differ so much that no duration is enough for so few of them"
+        reason = "so few users who differ so much are not enough for any duration"
     else:
         control, treatment = sizes
         own = situation.control.scaled(days / situation.days)
@@ -173,7 +173,7 @@ def _but(row: "pd.Series[Any]") -> str:
 def _sooner(row: "pd.Series[Any]", situation: Situation) -> str:
     """What all users together need."""
     if math.isnan(row["power"]):
-        return f"; with all users, {row['reason']}."
+        return f"; all {situation.users:,} users together are too few for any duration, since they differ so much."
     many = f"; all {situation.users:,} users together need {counted(round(row['days']), 'day')}"
     return f"{many} (power {percent(row['power'])})."
 
