@@ -1,6 +1,8 @@
 """Recommendations: who is contacted at a moment, within the cap and the limits, from nothing that comes later."""
 
 import json
+import re
+import shlex
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -318,6 +320,17 @@ def test_contacts_with_kinds_name_the_kind_and_the_others(tmp_path: Path, monkey
     at = pd.to_datetime(made.actions["date"]).max().normalize() + pd.Timedelta(days=1)
     gap = at - pd.to_datetime(last.reindex(contacted["guid"])).dropna().dt.normalize()
     assert (gap >= pd.Timedelta(days=14)).all()
+
+
+@pytest.mark.usefixtures("files")
+def test_the_command_that_the_docs_show_runs() -> None:
+    text = (Path(__file__).parents[1] / "docs" / "recommend.md").read_text(encoding="utf-8")
+    shown = re.search(r"python -m experiments\.run (recommend .*)", text)
+    assert shown is not None
+    assert main([*shlex.split(shown[1]), *QUICK, "--grid", "light", "--threads", "1", "--out", "r"]) == 0
+    columns = pd.read_csv("r/recommendations.csv", nrows=1).columns
+    explained = re.findall(r"^\| `(\w+)` \|", text, flags=re.MULTILINE)
+    assert explained == [*columns, "group"]
 
 
 @pytest.mark.usefixtures("files")
