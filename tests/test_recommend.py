@@ -20,7 +20,8 @@ from engagex_sim.log import read_blocks, read_log
 from engagex_sim.moment import Moment
 from engagex_sim.policy import Context
 from engagex_sim.preparation import prepare
-from engagex_sim.recommend import CONTACT, Limit, Recommender, learn, recommendations
+from engagex_sim.recommend import Recommender, learn, recommendations
+from engagex_sim.recommended import CONTACT, Limit
 from engagex_sim.settings import Settings
 from engagex_sim.worlds import WORLDS, frames, tables
 from experiments.run import main
