@@ -105,7 +105,7 @@ def _errors(found: Found, logs: Sequence[str]) -> str:
         ]
         parts.append(f"on {log} {listing(own)}")
     return (
-        f"So does the answer: root mean squared error of {HEADLINE} for {TOLD}, in percent of the truth, as trained →"
+        f"The answer itself may suffer: root mean squared error of {HEADLINE} for {TOLD}, in percent of the truth, as trained →"
         f" recalibrated, {'; '.join(parts)}."
     )
 
