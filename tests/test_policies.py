@@ -239,14 +239,14 @@ class RemembersItsFirstQuestion:
         return contacts_with(self.contact, context)
 
 
-class RemembersLaterContent:
-    """What lies ahead changes it; that nothing lies ahead does not."""
+class RemembersHowActiveUsersBecome:
+    """Takes note when the users that it is first asked about stay less active later on; a log cut off tells nothing."""
 
     def action_probabilities(self, context):
-        if not hasattr(self, "carts"):
-            later = context["day"] >= 18
-            self.carts = (context["type"][later] == "cart").sum() if later.any() else 0
-        return contacts_with(1 / (2 + self.carts), context)
+        if not hasattr(self, "contact"):
+            later = context["triggers_so_far"][context["day"] >= 18]
+            self.contact = 0.5 if len(later) == 0 or later.max() >= 18 else 0.1
+        return contacts_with(self.contact, context)
 
 
 class RemembersOtherUsers:
@@ -301,7 +301,7 @@ class DrawsWithASeedOfItsOwn:
         (IsNegative, "negative or not numbers"),
         (NeedsARow, "cannot be asked about no row"),
         (RemembersItsFirstQuestion, "looks ahead"),
-        (RemembersLaterContent, "looks ahead"),
+        (RemembersHowActiveUsersBecome, "looks ahead"),
         (RemembersOtherUsers, "changes with who else is asked about"),
         (IsMadeAtRandom, "answers something else when it is made again"),
         (ChangesItsTraining, "fit of changes_its_training changes the training .hour"),
