@@ -24,6 +24,8 @@ from engagex_sim.diagnostics import (
     reaction_test,
     with_day_fixed,
 )
+from engagex_sim.leaks import leak_flag
+from engagex_sim.look_ahead import look_ahead_flag
 from engagex_sim.margins import MAX_LEVELS, Margins
 from engagex_sim.ope.weights import Overlap
 from engagex_sim.preparation import Prepared
@@ -67,6 +69,12 @@ def flags(prepared: Prepared, fitted: Sequence[Fitted], splitting: Splitting, ca
         )
     rows = [flag("reaction", reaction, why), flag("drift", drift), flag("calibration", calibration)]
     return Flags(pd.DataFrame(rows), table)
+
+
+def column_flags(prepared: Prepared) -> list[dict[str, object]]:
+    """What is odd about the log's own columns, which takes no model: rows of the table of flags."""
+    every_decision = prepared.timeline.users(prepared.sampled)
+    return [leak_flag(prepared.timeline.contacts()), look_ahead_flag(every_decision)]
 
 
 def overlap_table(names: Sequence[str], overlaps: Sequence[Overlap]) -> pd.DataFrame:

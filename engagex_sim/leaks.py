@@ -14,6 +14,7 @@ from sklearn.model_selection import cross_val_predict
 from sklearn.tree import DecisionTreeClassifier
 
 from engagex_sim.columns import FloatArray, IntArray, sums_by
+from engagex_sim.features import COMPUTED
 from engagex_sim.hashing import uniforms
 from engagex_sim.models.encoding import FeatureEncoder, MatrixArray
 from engagex_sim.models.search import Split, user_folds
@@ -45,24 +46,26 @@ def leak_flag(contacts: Timeline) -> dict[str, object]:
     """
     signs = leak_signs(contacts)
     if not signs:
-        nothing, why = math.nan, "there are too few contacts or interests"
-        return _row(nothing, 0, nothing, False, f"This was not tested: {why}.")
+        nothing, why = math.nan, "the log has no columns of its own, or too few contacts or interests"
+        return flag_row(NAME, nothing, 0, nothing, False, f"This was not tested: {why}.")
     raised = [sign for sign in signs if sign.p_value * len(signs) < LEVEL]
     told = raised[0] if raised else min(signs, key=lambda sign: sign.p_value)
     p_value = min(1.0, told.p_value * len(signs))
     if not raised:
-        return _row(told.statistic, 1, p_value, False, "No feature seems to know the results of the contacts.")
+        return flag_row(
+            NAME, told.statistic, 1, p_value, False, "No feature seems to know the results of the contacts."
+        )
     more = sorted({sign.feature for sign in raised} - {told.feature})
     others = f" The same holds for {', '.join(more)}." if more else ""
     advice = (
         " Compute it from what was known before each visit, or leave the column out, and run again: until then the"
         " reward model and every strategy that reads it look better than they are."
     )
-    return _row(told.statistic, 1, p_value, True, told.sentence + others + advice)
+    return flag_row(NAME, told.statistic, 1, p_value, True, told.sentence + others + advice)
 
 
 def leak_signs(contacts: Timeline) -> list[Sign]:
-    """Both signs for every exogenous feature, the plainer one first; none where there is too little to tell."""
+    """Both signs for every column of the log, the plainer one first; none where there is too little to tell."""
     share = MAX_CONTACTS / max(len(contacts), 1)
     some = contacts.users(np.asarray(uniforms(contacts.user_key, _SAMPLE_SEED)[0] < share, dtype=np.bool_))
     label, user = some.reward.astype(np.int64), some.user_of_row
@@ -70,7 +73,8 @@ def leak_signs(contacts: Timeline) -> list[Sign]:
         return []
     folds = user_folds(some.user_key[user], label, 0)
     context = some.free_context()
-    features = {name: FeatureEncoder.fit(context, [name]).transform(context) for name in context.exogenous}
+    columns = [name for name in context.exogenous if name not in COMPUTED]
+    features = {name: FeatureEncoder.fit(context, [name]).transform(context) for name in columns}
     strong = [_too_strong(name, values, label, folds) for name, values in features.items()]
     several = np.bincount(user)[user] > 1
     if label[several].sum() < MIN_POSITIVES:
@@ -128,9 +132,10 @@ def _root_of_squares(values: FloatArray) -> float:
     return float(np.sqrt((values**2).sum()))
 
 
-def _row(statistic: float, df: int, p_value: float, flagged: bool, sentence: str) -> dict[str, object]:
+def flag_row(name: str, statistic: float, df: int, p_value: float, flagged: bool, sentence: str) -> dict[str, object]:
+    """A row of the table of flags."""
     return {
-        "flag": NAME,
+        "flag": name,
         "statistic": statistic,
         "df": df,
         "p_value": p_value,

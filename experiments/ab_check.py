@@ -61,7 +61,7 @@ def run_check(world_name: str, policy_spec: str | None, tests: int, design: Desi
     terminal.say(
         f"{policy_name(policy)} in {world.name}: a true lift of {percent(found.lift, signed=True)} takes"
         f" {found.users_treatment:,} users in treatment and {found.users_control:,} in control. Of {found.tests:,} such"
-        f" tests {percent(found.rejected)} find it; promised were {percent(found.promised)}. The difference of"
+        f" tests {100 * found.rejected:.1f} % find it; promised were {100 * found.promised:.1f} %. The difference of"
         f" {100 * away:.1f} points is {'within' if away <= NEAR else 'more than'} {100 * NEAR:.0f} points (its standard"
         f" error is {100 * found.error:.1f})."
     )

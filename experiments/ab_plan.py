@@ -111,7 +111,7 @@ def _row(
 ) -> dict[str, Any]:
     """One plan; numbers that do not exist are NaN, with the reason. `sizes` are the users of control and treatment."""
     reason, power, control, treatment = "", math.nan, math.nan, math.nan
-    if math.isinf(lift):
+    if math.isinf(lift) or situation.control.mean == 0:
         reason = "no lift could be confirmed with so few interests"
     elif lift == 0:
         reason = "the interval holds no difference at all, which no test can confirm"

@@ -7,6 +7,7 @@ from rich.table import Table
 
 from engagex_sim.errors import InputError
 from engagex_sim.execution import OverBlocks, workers
+from engagex_sim.flags import column_flags
 from engagex_sim.log import DataQuality, LogBlocks, LogFacts
 from engagex_sim.log.quality import reasons
 from engagex_sim.preparation import prepare
@@ -50,6 +51,9 @@ def _tell(log: LogBlocks, settings: LogSettings, directory: Path | None, termina
     prepared = prepare(log, settings, over=over)
     for note in [*prepared.notes, *_what_there_is(log.facts, prepared.facts)]:
         terminal.say(note)
+    for flag in column_flags(prepared):
+        if flag["flagged"]:
+            terminal.say(f"Caution: {flag['sentence']}")
     terminal.say(f"{period(prepared.facts)}.")
     terminal.say(power(prepared.facts))
 

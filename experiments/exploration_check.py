@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 from scipy.special import logit
 
+from engagex_sim.blockwise import cross_fit, estimate_all
 from engagex_sim.columns import Column, FloatArray
-from engagex_sim.evaluation import cross_fit, estimate_all
 from engagex_sim.exploration import chosen
 from engagex_sim.exploration_plan import explore
 from engagex_sim.explored_world import Exploring, explored_log

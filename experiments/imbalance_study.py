@@ -15,12 +15,14 @@ from engagex_sim.whole import written_whole
 from engagex_sim.worlds import WORLDS
 from experiments.imbalance.figure import draw
 from experiments.imbalance.measure import Task, measure
-from experiments.imbalance.page import page, sentences
+from experiments.imbalance.page import page
+from experiments.imbalance.sentences import sentences
 from experiments.imbalance.summary import NOTHING, Found, summarised
 from experiments.inputs import Options, files_from, output_directory, settings_from
 from experiments.terminal import Terminal
 
 STRATEGIES: tuple[str, ...] = get_args(Imbalance)
+OWN_LOG = "your log"
 STUDIED = ("visits", "seed_like", "null")
 FULL: Options = {"repeats": 10, "n_users": 10_000, "grid": "small"}
 SMALL: Options = {"repeats": 2, "n_users": 1_200, "grid": "light"}
@@ -42,7 +44,7 @@ def run_imbalance_study(options: Options, command: str) -> None:
     files = files_from(options)
     if files is not None and options["worlds"] is not None:
         raise InputError("--worlds and a log of your own are two studies; give one of them.")
-    logs = ["log"] if files else _known("worlds", options["worlds"], STUDIED, tuple(WORLDS))
+    logs = [OWN_LOG] if files else _known("worlds", options["worlds"], STUDIED, tuple(WORLDS))
     directory = output_directory(options["out"], "imbalance_study")
     tasks = [
         Task(
@@ -98,7 +100,8 @@ def _of_repeat(settings: Settings, log: str, repeat: int, strategy: str) -> Sett
 
 def _measured(tasks: Sequence[Task], processes: int, terminal: Terminal) -> pd.DataFrame:
     parts = []
-    with workers("processes", min(processes, len(tasks))) as over, terminal.progress() as progress:
+    count = min(processes, len(tasks))
+    with workers("processes" if count > 1 else "threads", count) as over, terminal.progress() as progress:
         progress("measuring", 0, len(tasks))
         for task, part in zip(tasks, over(partial(_nth, list(tasks)), len(tasks)), strict=True):
             parts.append(part)

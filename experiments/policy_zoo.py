@@ -145,7 +145,7 @@ def _shown(table: pd.DataFrame) -> Table:
     shown.add_column("policy", no_wrap=True)
     known = table["truth"].notna().any()
     numbers = ["contacts\nper user", "interests\nper user", *(["truth"] if known else [])]
-    for header in [*numbers, "change,\n95 % CI", "learning, s\n1 M decisions, s"]:
+    for header in [*numbers, "change,\n95 % CI", "learn\nper M, s"]:
         shown.add_column(header, justify="right", no_wrap=True)
     shown.add_column("verdict")
     for row in table.to_dict("records"):

@@ -1,6 +1,7 @@
 """`recommend`: whom to contact at a date, and how well the log supports the policy that says so."""
 
 import json
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
@@ -30,7 +31,7 @@ from engagex_sim.settings import Settings
 from engagex_sim.whole import written_whole
 from engagex_sim.worlds import WORLDS, tables
 from experiments.inputs import Options, blocks_from, executor_from, files_from, output_directory, settings_from
-from experiments.plugins import load_policies
+from experiments.plugins import load_policy
 from experiments.registry import WORLD_USERS, Small
 from experiments.terminal import Progress, Terminal
 
@@ -44,7 +45,7 @@ def write_recommendations(options: Options, command: str) -> None:
     at, control = _moment(options["at"]), _control_share(options["assign"])
     limit = _limit(options, settings)
     directory = output_directory(options["out"], "recommend")
-    (policy,) = load_policies([options["policy"].strip()])
+    policy = load_policy(options["policy"].strip())
     terminal = Terminal(options["quiet"])
     terminal.warn_of_compilation()
     settings, said = on_usable_device(settings)
@@ -89,15 +90,20 @@ class Tally:
     users: int = 0
     why: Counter[str] = field(default_factory=Counter)
     kinds: Counter[str] = field(default_factory=Counter)
+    interests: dict[str, float] = field(default_factory=dict)  # expected, by kind
     groups: Counter[tuple[str, str]] = field(default_factory=Counter)  # (group, decision)
-    expected_interests: float = 0.0
+
+    @property
+    def expected_interests(self) -> float:
+        return sum(self.interests.values())
 
     def add(self, block: Recommended) -> None:
         table = block.table
         self.users += len(table)
         self.why.update(block.why.tolist())
         self.kinds.update(table["kind"].dropna().tolist())
-        self.expected_interests += float(table["expected_interests"].sum())
+        for kind, interests in table.groupby("kind")["expected_interests"].sum().items():
+            self.interests[str(kind)] = self.interests.get(str(kind), 0.0) + float(interests)
         if "group" in table:
             self.groups.update(zip(table["group"], table["decision"], strict=True))
 
@@ -222,6 +228,7 @@ def _facts(
         "contacts": tally.why[CONTACT],
         "contacts_by_kind": dict(sorted(tally.kinds.items())),
         "expected_interests": tally.expected_interests,
+        "expected_interests_by_kind": dict(sorted(tally.interests.items())),
         "waiting": {why: n for why, n in sorted(tally.why.items()) if why != CONTACT},
         "most_contacts": None if limit is None else limit.contacts,
         "groups": {f"{group} {decision}": n for (group, decision), n in sorted(tally.groups.items())},
@@ -235,12 +242,12 @@ def _facts(
 def _why_table(tally: Tally) -> Table:
     """Contacts by kind, then those who wait by why."""
     table = Table("decision", "", box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    table.add_column("users", justify="right")
-    table.add_column("share", justify="right")
-    rows = [(CONTACT, kind, n) for kind, n in sorted(tally.kinds.items())]
-    rows += [("wait", why, n) for why, n in tally.why.most_common() if why != CONTACT]
-    for decision, what, n in rows:
-        table.add_row(decision, what, f"{n:,}", percent(n / tally.users))
+    for header in ("users", "share", "expected\ninterests"):
+        table.add_column(header, justify="right")
+    rows = [(CONTACT, kind, n, number(tally.interests[kind])) for kind, n in sorted(tally.kinds.items())]
+    rows += [("wait", why, n, "") for why, n in tally.why.most_common() if why != CONTACT]
+    for decision, what, n, interests in rows:
+        table.add_row(decision, what, f"{n:,}", percent(n / tally.users), interests)
     return table
 
 
@@ -266,13 +273,13 @@ def _sentences(policy: str, at: int, tally: Tally, evaluation: Mapping[str, Any]
             f"WARNING: THIS LIST IS NOT SUPPORTED BY THE LOG. What {policy} is worth {UNANSWERABLE}:"
             f" {evaluation['reason']}",
         ]
-    low, high = (evaluation[f"lift_percent_{end}"] / 100 for end in ("low", "high"))
-    lift = percent(evaluation["lift_percent"] / 100, signed=True)
+    shares = [evaluation[name] for name in ("lift_percent", "lift_percent_low", "lift_percent_high")]
+    middle, low, high = (math.nan if share is None else share / 100 for share in shares)
     ess = "" if evaluation["ess"] is None else f"; effective sample size {evaluation['ess']:,.0f} contacts"
     return [
         *said,
-        f"Offline evaluation of {policy} on this log: {evaluation['verdict']}; interests {lift}"
-        f" ({percent_range(low, high)}) against the current strategy{ess}.",
+        f"Offline evaluation of {policy} on this log: {evaluation['verdict']}; interests"
+        f" {percent(middle, signed=True)} ({percent_range(low, high)}) against the current strategy{ess}.",
     ]
 
 

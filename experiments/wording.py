@@ -46,8 +46,8 @@ def sent_elsewhere(settings: Settings) -> list[str]:
     if settings.llm_url is None:
         return []
     return [
-        f"Some contacts of the log, as features without user ids or dates of their own, are sent to {settings.llm_url},"
-        f" where {settings.llm_model} writes rows like them: {settings.llm_budget:,} requests at most."
+        f"Some contacts of the log are sent to {settings.llm_url}, as features (time, activity and your own columns, no"
+        f" user ids), for {settings.llm_model} to write rows like them: {settings.llm_budget:,} requests at most."
     ]
 
 

@@ -270,7 +270,8 @@ def test_a_run_with_a_language_model_tells_where_rows_go_and_never_the_key(
     llm = ["--imbalance", "augment", "--llm-url", answering.url, "--llm-model", "x", "--llm-budget", "20"]
     assert main(["compare", *log, *LIGHT, *llm, "--out", str(out)]) == 0
     shown = capfd.readouterr()
-    assert f"are sent to {answering.url}, where x writes rows like them: 20 requests at most." in shown.out
+    assert f"are sent to {answering.url}, as features" in shown.out
+    assert "for x to write rows like them: 20 requests at most." in shown.out
     assert "the language model x wrote" in shown.out
     assert 0 < len(answering.requests) <= 20
     assert all(request["headers"]["Authorization"] == f"Bearer {secret}" for request in answering.requests)

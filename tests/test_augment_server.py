@@ -11,8 +11,10 @@ from chat_server import chat_server, cut, drips, fails, hangs, says, writes
 from engagex_sim.augment import Augmenter, Columns, LanguageModel, augmented
 from engagex_sim.augment.chat import KEY, ChatServer
 from engagex_sim.augment.choice import row_generator
+from engagex_sim.augment.language_model import ROWS_PER_REQUEST
 from engagex_sim.errors import InputError
 from engagex_sim.settings import Settings
+from experiments.options import LlmBudget
 
 COLUMNS = Columns(("hour", "share", "site"), (None, None, ("a", "b")))
 SECRET = "sk-not-to-be-seen-anywhere"
@@ -321,3 +323,20 @@ def test_the_protocols_reply_may_wrap_the_rows_in_other_signs():
     with chat_server(says(fenced)) as server:
         _, _, account = ask(server, requests=1)
     assert account.used == 1
+
+
+def test_a_later_training_set_may_go_without_written_rows():
+    matrix, label = log_rows()
+    with chat_server(writes(a_row), fails(500)) as server:
+        generator = LanguageModel(ChatServer(server.url, "x"), 1, sleep=lambda _: None)
+        augmenter = Augmenter(COLUMNS, generator)
+        augmenter(matrix, label, ratio=1.0, seed=0)
+        _, labels = augmenter(matrix[:-1], label[:-1], ratio=1.0, seed=0)
+    assert [account.used for account in augmenter.accounts] == [0, 20]
+    assert np.bincount(labels)[0] == np.bincount(labels)[1]
+
+
+def test_help_states_the_budget_as_it_is():
+    option = LlmBudget.__metadata__[0]
+    assert option.show_default == str(Settings().llm_budget)
+    assert f"of {ROWS_PER_REQUEST} rows each" in option.help

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from blocks import decisions
 
+from engagex_sim.blockwise import cross_fit
 from engagex_sim.cap import DAY, Cap
 from engagex_sim.columns import Column, FloatArray, IntArray, KeyArray
 from engagex_sim.decisions import starts
@@ -26,7 +27,6 @@ from engagex_sim.diagnostics import (
     reaction_test,
     with_day_fixed,
 )
-from engagex_sim.evaluation import cross_fit
 from engagex_sim.flags import flags
 from engagex_sim.models.calibrate import sigmoid
 from engagex_sim.preparation import prepare_decisions

@@ -10,12 +10,13 @@ import pandas as pd
 import pytest
 
 import engagex_sim
-from engagex_sim import InputError, Settings, evaluation
+from engagex_sim import InputError, Settings, blockwise
+from engagex_sim.blockwise import cross_fit, estimate_all
 from engagex_sim.columns import FloatArray
 from engagex_sim.crossfit import fit
 from engagex_sim.dependence import Carried
 from engagex_sim.estimate import NAMES
-from engagex_sim.evaluation import cross_fit, estimate_all, evaluate_prepared
+from engagex_sim.evaluation import evaluate_prepared
 from engagex_sim.log import read_log
 from engagex_sim.margins import Margins
 from engagex_sim.observe import observe
@@ -121,7 +122,7 @@ def test_neither_block_size_nor_threads_change_the_answer(monkeypatch: pytest.Mo
     prepared = prepare_decisions(visible(logged_decisions(world, 1000, np.random.default_rng(0))), LIGHT)
     policies = [REGISTRY["uniform"](), REGISTRY["xgb_greedy"]()]
     whole = estimate_all(prepared, cross_fit(prepared, policies, LIGHT).observed, LIGHT)
-    monkeypatch.setattr(evaluation, "ROWS_AT_ONCE", 700)
+    monkeypatch.setattr(blockwise, "ROWS_AT_ONCE", 700)
     two = LIGHT.model_copy(update={"threads": 2})
     pieces = estimate_all(prepared, cross_fit(prepared, policies, two).observed, two)
     np.testing.assert_allclose(pieces.value, whole.value, rtol=1e-9)

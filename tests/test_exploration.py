@@ -7,10 +7,10 @@ from blocks import decisions
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engagex_sim.blockwise import cross_fit
 from engagex_sim.cap import Cap
 from engagex_sim.columns import Column, FloatArray, sums_by
 from engagex_sim.decisions import Decisions
-from engagex_sim.evaluation import cross_fit
 from engagex_sim.exploration import (
     RATES,
     Sums,

@@ -11,11 +11,11 @@ import pytest
 
 import engagex_sim
 from engagex_sim import crossfit
+from engagex_sim.blockwise import cross_fit
 from engagex_sim.cap import DAY, Cap
 from engagex_sim.columns import Column
 from engagex_sim.decision_points import decisions_of
 from engagex_sim.errors import InputError
-from engagex_sim.evaluation import cross_fit
 from engagex_sim.extra import Extra, joined, settings_like
 from engagex_sim.log import read_log
 from engagex_sim.models.reward import RewardModel
@@ -169,6 +169,7 @@ def test_from_the_command_line_every_row_is_accounted_for(logs, tmp_path, monkey
     account = json.loads((tmp_path / "out" / "data_quality.json").read_text())["extra"]["files"]["actions"]
     assert (account["read"], account["rejected"]) == (len(broken), 2)
     assert account["read"] == account["used"] + account["duplicates"] + account["rejected"]
+    assert '<th scope="row">extra actions</th>' in (tmp_path / "out" / "report.html").read_text()
     assert "extra more_a.csv" in (tmp_path / "out" / "rejected_rows.csv").read_text()
 
     assert main([*log, "--extra-triggers", "more_t.csv"]) == 2

@@ -13,6 +13,7 @@ from engagex_sim.leaks import leak_flag, leak_signs
 from engagex_sim.report.cautions import raised_flags
 from engagex_sim.timeline import Timeline
 from engagex_sim.worlds import WORLDS, logged_decisions, tables, visible
+from experiments.run import main
 from policies import REGISTRY
 
 
@@ -93,11 +94,24 @@ def test_too_few_interests_are_no_test():
     assert "not tested" in str(row["sentence"])
 
 
-def test_a_run_warns_of_a_leak_in_the_triggers():
-    """The whole way from a column of triggers.csv to the cautions of the report."""
+@pytest.fixture(scope="module")
+def leaking():
+    """The triggers and actions of a log, with each user's click rate as a column of the triggers."""
     made = tables(WORLDS["visits"], 2500, 0)
     rate = made.actions.groupby("guid")["result"].mean().rename("click_rate")
-    triggers = made.triggers.merge(rate, how="left", left_on="guid", right_index=True)
+    return made.triggers.merge(rate, how="left", left_on="guid", right_index=True), made.actions
+
+
+def test_a_run_warns_of_a_leak_in_the_triggers(leaking):
+    """The whole way from a column of triggers.csv to the cautions of the report."""
     settings = {"folds": 2, "grid": "light", "n_boot": 50}
-    result = engagex_sim.evaluate(triggers, made.actions, [REGISTRY["uniform"]()], **settings)
-    assert any(sentence.startswith("click_rate seems to") for sentence in raised_flags(result))
+    result = engagex_sim.evaluate(*leaking, [REGISTRY["uniform"]()], **settings)
+    assert any(sentence.startswith("click_rate seems to know") for sentence in raised_flags(result))
+
+
+def test_check_warns_before_anything_is_trained(leaking, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for name, table in zip(("t.csv", "a.csv"), leaking, strict=True):
+        table.to_csv(name, index=False)
+    assert main(["check", "--triggers", "t.csv", "--actions", "a.csv"]) == 0
+    assert "Caution: click_rate seems to know the result of a contact" in capsys.readouterr().out

@@ -12,10 +12,10 @@ from typing import NoReturn, TypeVar
 import numpy as np
 import pytest
 
+from engagex_sim.blockwise import CrossFitted, cross_fit, refitted
 from engagex_sim.checkpoint import NOTHING_KEPT, Checkpoint, Kept
 from engagex_sim.columns import AnyArray
 from engagex_sim.errors import InputError
-from engagex_sim.evaluation import CrossFitted, cross_fit, refitted
 from engagex_sim.execution import Kind, OverBlocks, in_turn, workers
 from engagex_sim.log import read_blocks
 from engagex_sim.models.learned import Learned

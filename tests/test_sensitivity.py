@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engagex_sim.blockwise import CrossFitted, cross_fit, estimate_all
 from engagex_sim.confounding import hidden_cause, sentence
 from engagex_sim.estimate import NAMES, Estimates
-from engagex_sim.evaluation import CrossFitted, cross_fit, estimate_all
 from engagex_sim.ope.sensitivity import BreakingPoint, bounds, breaking_point, exposure, outer_interval
 from engagex_sim.preparation import prepare_decisions
 from engagex_sim.settings import Settings

@@ -6,7 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
-TOO_FEW = "too few rows to tell"  # why there is no AUC
+from engagex_sim.augment.realism import MIN_ROWS
+
+TOO_FEW = f"fewer than {MIN_ROWS} real or written rows"  # why there is no AUC
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,9 @@ def sentence(described: Mapping[str, str | int], sums: Mapping[str, Any]) -> str
         told += f"; of {sums['requests']:,} requests these brought nothing: {troubles}"
     if sums["auc"] is not None:
         told += (
-            f"; a classifier tells them from real rows with a ROC AUC of {sums['auc']:.2f} (0.5: it cannot, 1: always)"
+            f"; a classifier tells them from real rows with a ROC AUC of {sums['auc']:.2f} (1: always, 0.5: not at all;"
+            " below, they lie close to single real ones)"
         )
+    else:
+        told += f"; how real they look cannot be told from fewer than {MIN_ROWS} real and written rows"
     return told + "."

@@ -34,9 +34,10 @@ def augmented(
 ) -> tuple[MatrixArray, IntArray, Account | None]:
     """The rows, and written ones of the rarer class until it has `ratio` times as many rows as the other.
 
-    The generator sees the rarer class of these rows and nothing else. What it writes is checked, and what copies one of
-    those rows or a written one is dropped. Where too few rows are left, rows of the rarer class, real and written, are
-    repeated evenly, so that the classes are as balanced as was asked for. None is the account where nothing was needed.
+    The generator sees the rarer class of these rows and nothing else. What it writes is checked; copies of those rows
+    are dropped, and so are written rows that are equal though some number is not whole. Where too few rows are left,
+    rows of the rarer class, real and written, are repeated evenly, so that the classes are as balanced as was asked
+    for. None is the account where nothing was needed.
     """
     counts = np.bincount(label, minlength=2)
     wanted = round(ratio * counts.max()) - int(counts.min())
@@ -67,6 +68,8 @@ class _Taking:
         self.cap_days = cap_days
         self.named = columns.named(real)
         self.features = columns.features(self.named)
+        # Where a number is not whole, rows are not equal by chance; where all is text and counts, they often are.
+        self.is_unlike = any(f.categories is None and not f.whole for f in self.features)
         self.used = real[:0]
         self.rejected: Counter[str] = Counter()
         self.troubles: Counter[str] = Counter()
@@ -85,7 +88,7 @@ class _Taking:
         good, why = checked(batch.rows[: batch.asked], self.features, self.cap_days)
         new = self.columns.encoded(good)
         copied = _among(new, self.real)
-        again = ~copied & (_among(new, self.used) | _seen_above(new))
+        again = ~copied & self.is_unlike & (_among(new, self.used) | _seen_above(new))
         kept = new[~copied & ~again][: self.missing()]
         surplus = max(len(batch.rows) - batch.asked, 0) + int((~copied & ~again).sum()) - len(kept)
         self.rejected.update(why)

@@ -6,11 +6,11 @@ from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedKFold
 from threadpoolctl import threadpool_limits
 
-from engagex_sim.augment.rows import MatrixArray
+from engagex_sim.augment.rows import MatrixArray, gaps_below
 from engagex_sim.columns import BoolArray
 
 FOLDS = 5
-MIN_ROWS = 50  # of either sort: with fewer a cross-validated AUC says nothing
+MIN_ROWS = 50  # of either sort: with fewer a cross-validated AUC says next to nothing
 MAX_ROWS = 1_000  # of either sort
 
 
@@ -26,7 +26,9 @@ def two_sample_auc(real: MatrixArray, written: MatrixArray, categorical: BoolArr
     if n < MIN_ROWS:
         return float("nan")
     rng = np.random.default_rng(seed)
-    both = np.vstack([rows[rng.choice(len(rows), n, replace=False)] for rows in (real, written)])
+    both = np.vstack([rows[rng.choice(len(rows), n, replace=False)] for rows in (real, written)]).astype(np.float64)
+    for column in np.flatnonzero(~categorical):  # the classifier fails where all numbers of a column are missing
+        both[:, column] = gaps_below(both[:, column])
     is_written = np.repeat([0, 1], n)
     model = HistGradientBoostingClassifier(
         max_iter=50, max_depth=3, categorical_features=categorical, random_state=seed

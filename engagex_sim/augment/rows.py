@@ -8,6 +8,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from engagex_sim.columns import FloatArray
+
 MatrixArray = NDArray[np.float32]
 
 
@@ -86,3 +88,10 @@ def _other(categories: Sequence[str]) -> str:
     while word in categories:
         word = f"({word})"
     return word
+
+
+def gaps_below(values: FloatArray) -> FloatArray:
+    """Numbers (n,) with one below all others for what is missing, so that a tree can split it off."""
+    missing = np.isnan(values)
+    lowest = 0.0 if missing.all() else values[~missing].min()
+    return np.where(missing, lowest - 1.0, values)

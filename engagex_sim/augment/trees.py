@@ -9,6 +9,7 @@ from scipy.stats import rankdata
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from engagex_sim.augment.generator import Batch, Examples
+from engagex_sim.augment.rows import Feature, gaps_below
 from engagex_sim.augment.validation import NESTED
 from engagex_sim.columns import FloatArray, IntArray
 
@@ -35,7 +36,7 @@ class TreeSynthesis:
         features, rows = examples.features, examples.rows
         absent = rows[[f.name for f in features]].isna().to_numpy()
         known = np.column_stack([_as_numbers(rows[f.name], f.categories is not None) for f in features])
-        base = _drawn_from([f.name for f in features])
+        base = _drawn_from(features)
         drawn = known - np.where(base >= 0, known[:, base], 0.0)
         leaves = [_Leaves(known[:, :i], drawn[:, i], f.categories is not None, seed) for i, f in enumerate(features)]
         for _ in range(ROUNDS):
@@ -83,8 +84,9 @@ class _Leaves:
         return np.asarray(leaf, dtype=np.int64)
 
 
-def _drawn_from(names: Sequence[str]) -> IntArray:
+def _drawn_from(features: Sequence[Feature]) -> IntArray:
     """(p,) the earlier column that a count contains, or is contained in; −1 where there is none."""
+    names = [f.name if f.categories is None and not f.may_be_missing else None for f in features]
     base = np.full(len(names), -1, dtype=np.int64)
     for i, name in enumerate(names):
         others = [other for pair in NESTED if name in pair for other in pair if other in names[:i]]
@@ -94,9 +96,7 @@ def _drawn_from(names: Sequence[str]) -> IntArray:
 
 
 def _as_numbers(column: "pd.Series[Any]", is_text: bool) -> FloatArray:
-    """Codes for text, and a number below all others for what is missing: trees can split it off."""
+    """Codes for text; the numbers, with one below all others for what is missing."""
     if is_text:
         return pd.factorize(column, sort=True)[0].astype(np.float64)
-    values = column.to_numpy(dtype=np.float64)
-    lowest = np.nanmin(values) if not np.isnan(values).all() else 0.0
-    return np.where(np.isnan(values), lowest - 1.0, values)
+    return gaps_below(column.to_numpy(dtype=np.float64))

@@ -50,9 +50,9 @@ def checked(
             reject(MISSING, absent)
         if feature.categories is not None:
             text = np.array([isinstance(value, str) for value in column], dtype=np.bool_)
-            known = np.array([value in feature.categories for value in column], dtype=np.bool_)
             reject(WRONG_TYPE, ~text & ~absent)
-            reject(UNKNOWN, ~known & ~absent)
+            categories = frozenset(feature.categories)
+            reject(UNKNOWN, np.array([isinstance(v, str) and v not in categories for v in column], dtype=np.bool_))
             values[feature.name] = column.to_numpy(dtype=object)
             continue
         number = _numbers(column)
@@ -64,8 +64,9 @@ def checked(
         if feature.whole:
             reject(FRACTION, ~absent & (number != np.rint(number)))
         values[feature.name] = number
+    numbers = {feature.name for feature in features if feature.categories is None}
     for part, whole in NESTED:
-        if part in values and whole in values:
+        if part in numbers and whole in numbers:
             reject(IMPOSSIBLE, values[part] > values[whole])
     good = reason == ""
     return pd.DataFrame({name: column[good] for name, column in values.items()}), Counter(reason[~good].tolist())

@@ -18,6 +18,7 @@ QUESTIONS = {
     "drift": "Does interest change over the period?",
     "calibration": "Does the model of how the current strategy contacts add up?",
     "leak": "Does a feature know the result of a contact?",
+    "look_ahead": "Does a feature count visits that are still to come?",
 }
 METHODS = {  # method → its column's header, and what it is for
     "bootstrap": (

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from engagex_sim.log import FileQuality
 from engagex_sim.ope.verdict import BETTER, NO_DIFFERENCE, UNANSWERABLE, WORSE
 from engagex_sim.report import cautions, formats, sentences, style
 from engagex_sim.report.answers import CONTACTS, INTERESTED, PROFIT, Answer, Estimate, answers, by_estimator
@@ -63,6 +64,7 @@ def render_report(result: Result, pictures: Mapping[str, Picture], command: str)
         notes=result.notes,
         pictures={name: _embedded(picture) for name, picture in pictures.items()},
         quality=result.quality,
+        quality_files=_quality_files(result),
         model_metrics=_plain_table(result.model_metrics),
         classification_report=_plain_table(result.classification_report),
         estimators=_estimator_table(result, found),
@@ -207,6 +209,14 @@ def _day(time: datetime) -> str:
 def _last_day(end: datetime) -> str:
     """The last day that an exclusive end leaves inside."""
     return f"{end - timedelta(microseconds=1):%Y-%m-%d}"
+
+
+def _quality_files(result: Result) -> list[tuple[str, FileQuality]]:
+    """The account of each file by what it holds, those of an extra log last."""
+    files = list(result.quality.files.items())
+    if result.extra_quality is not None:
+        files += [(f"extra {name}", file) for name, file in result.extra_quality.files.items() if name != "users"]
+    return files
 
 
 def _plain_table(table: pd.DataFrame) -> dict[str, Any]:

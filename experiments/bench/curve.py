@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Generic, TypeVar
 
-from engagex_sim.evaluation import cross_fit
+from engagex_sim.blockwise import cross_fit
 from engagex_sim.execution import workers
 from engagex_sim.log import read_blocks
 from engagex_sim.log.read import ROWS_PER_BLOCK

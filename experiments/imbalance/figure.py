@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from engagex_sim.ope.verdict import UNANSWERABLE
 from engagex_sim.report import style
 from engagex_sim.report.style import INK, PALETTE, QUIET
 from engagex_sim.result import HEADLINE
@@ -34,12 +35,12 @@ def imbalance_figure(found: Found) -> Figure:
     figure = style.new_figure(2.0 + 2.5 * len(columns), height)
     panels = figure.subplots(len(found.logs), len(columns), squeeze=False, sharey=True)
     place = np.arange(len(found.strategies))
-    for row, log in zip(panels, found.logs, strict=True):
+    for number, (row, log) in enumerate(zip(panels, found.logs, strict=True), start=1):
         for ax, (_, detail, question) in zip(row, columns, strict=True):
             question(ax, found, log)
             ax.set_ylim(len(place) - 0.5, -0.5)
             ax.tick_params(axis="y", length=0)
-            if row is panels[-1]:
+            if number == len(panels):
                 ax.set_xlabel(detail)
         row[0].set_yticks(place, found.strategies)
         row[0].set_ylabel(log, color=INK, fontsize=10.5, fontweight="bold")
@@ -72,7 +73,9 @@ def _quiet(ax: Axes) -> None:
 
 def _roc_auc(ax: Axes, found: Found, log: str) -> None:
     key = (RECALIBRATED, HELD_OUT, "roc_auc")
-    values, errors = ([found(log, s, *key, column) for s in found.strategies] for column in ("mean", "error"))
+    values, errors = (
+        [found(log, s, *key, column) for s in found.strategies] for column in ("mean", "difference_error")
+    )
     _dots(ax, values, RECALIBRATED, [2 * error for error in np.nan_to_num(errors)])
     if np.ptp(values) < 0.02:  # small differences are not to look large
         middle = float(np.mean(values))
@@ -125,6 +128,10 @@ def _lift(ax: Axes, found: Found, log: str) -> None:
             np.array([found(log, s, stage, "xgb_greedy", "lift_percent", c) for s in found.strategies])
             for c in ("mean", "low", "high")
         )
+        for line, s in enumerate(found.strategies):
+            if found.verdict(log, s, stage, "xgb_greedy") == UNANSWERABLE:  # its number would be believed
+                ax.text(0, line + off, " cannot be answered", va="center", fontsize=8, color=COLOURS[stage])
+                middle[line] = low[line] = high[line] = np.nan
         ax.hlines(place + off, low, high, color=COLOURS[stage], linewidth=1.5)
         ax.plot(middle, place + off, "o", color=COLOURS[stage], markerfacecolor=_fill(stage), markersize=5)
     ax.axvline(0, color=QUIET, linewidth=0.9)
@@ -132,8 +139,8 @@ def _lift(ax: Axes, found: Found, log: str) -> None:
 
 
 _QUESTIONS: tuple[tuple[str, str, Callable[[Axes, Found, str], None]], ...] = (
-    ("Does it rank better?", "ROC AUC, held-out", _roc_auc),
-    ("Are its chances right?", "Predicted per actual interest", _predicted),
+    ("Does it rank better?", "ROC AUC, held-out users", _roc_auc),
+    ("Are its chances right?", "Interests predicted\nper actual one", _predicted),
     ("Does it choose better?", "True interests of xgb_greedy\nper 1,000 contacts", _interests),
     ("Does it pay?", "True profit of xgb_profit\nper 1,000 users", _profit),
     ("Is the answer right?", f"RMSE of {HEADLINE} for uniform,\n% of the truth", _error),

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from engagex_sim.blockwise import CrossFitted, cross_fit, estimate_all
 from engagex_sim.checkpoint import NothingKept
 from engagex_sim.estimate import METRICS, NAMES
-from engagex_sim.evaluation import CrossFitted, cross_fit, estimate_all, policy_truths
+from engagex_sim.evaluation import policy_truths
 from engagex_sim.model_tables import Scored, model_metrics
 from engagex_sim.models.calibrate import Calibration, log_odds, sigmoid
 from engagex_sim.models.learned import Learned
@@ -31,6 +32,7 @@ HELD_OUT, TRAIN = "held-out", "train"
 POLICIES = ("first_chance", "uniform", "xgb_greedy", "xgb_profit")
 SHOWN = (PRIMARY, "contacts_per_user", "interests_per_contact", "profit_per_user")
 ESTIMATORS = (HEADLINE, "dm_cap")
+ROUNDING = 1e-6  # relative, by which a border is lowered, so that a prediction that lies on it stays above
 COLUMNS = [
     *("log", "repeat", "strategy", "stage", "subject", "measure"),
     *("value", "low", "high", "truth", "verdict"),
@@ -94,7 +96,8 @@ def uncalibrated(learned: Learned) -> Learned:
     if model.booster is None or model.calibration.slope <= 0:  # nothing was learned that could be put back
         return learned
     a, b = model.calibration.intercept, model.calibration.slope
-    threshold, *edges = sigmoid((log_odds(np.array([model.threshold, *learned.score_edges])) - a) / b)
+    borders = log_odds(np.array([model.threshold, *learned.score_edges]))
+    threshold, *edges = (1 - ROUNDING) * sigmoid((borders - a) / b)
     raw = replace(model, calibration=Calibration(0.0, 1.0), threshold=float(threshold))
     return replace(learned, reward_model=raw, score_edges=np.array(edges))
 

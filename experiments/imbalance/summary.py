@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 
+from engagex_sim.result import HEADLINE
 from experiments.imbalance.measure import RECALIBRATED
 
 KEYS = ["log", "strategy", "stage", "subject", "measure"]
@@ -63,7 +64,7 @@ class Found:
         key = (log, strategy, stage, subject, measure)
         return self._numbers[column].get(key, float("nan"))
 
-    def word(self, log: str, strategy: str, subject: str, measure: str) -> str:
-        """The verdict of most repeats, recalibrated."""
-        key = (log, strategy, RECALIBRATED, subject, measure)
+    def verdict(self, log: str, strategy: str, stage: str, policy: str) -> str:
+        """That of most repeats."""
+        key = (log, strategy, stage, policy, HEADLINE)
         return self._verdicts.get(key, "")

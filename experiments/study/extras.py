@@ -1,8 +1,8 @@
 """What the diagnostics say about a log and about the policies on it, as numbers beside the estimates."""
 
+from engagex_sim.blockwise import CrossFitted
 from engagex_sim.confounding import hidden_cause
 from engagex_sim.estimate import Estimates
-from engagex_sim.evaluation import CrossFitted
 from engagex_sim.flags import flags
 from engagex_sim.preparation import Prepared
 

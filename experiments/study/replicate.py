@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from engagex_sim.blockwise import cross_fit, estimate_all, refitted
 from engagex_sim.errors import InputError
 from engagex_sim.estimate import NAMES as ESTIMATOR_NAMES
-from engagex_sim.evaluation import cross_fit, estimate_all, refitted
 from engagex_sim.policy import policy_name
 from engagex_sim.preparation import prepare_decisions
 from engagex_sim.result import CURRENT, HEADLINE, ON_POLICY, PRIMARY

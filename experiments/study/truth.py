@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from engagex_sim.evaluation import CrossFitted
+from engagex_sim.blockwise import CrossFitted
 from engagex_sim.implied_odds import implied_odds_ratio
 from engagex_sim.policy import Policy, policy_name
 from engagex_sim.result import CURRENT, PRIMARY

@@ -1,0 +1,176 @@
+"""What the study of imbalance says, in plain sentences that follow from its numbers."""
+
+import math
+from collections.abc import Callable, Sequence
+
+from scipy.stats import t
+
+from engagex_sim.ope.verdict import UNANSWERABLE
+from engagex_sim.report.formats import UNDEFINED, listing, number
+from engagex_sim.result import HEADLINE
+from experiments.imbalance.measure import AS_TRAINED, HELD_OUT, RECALIBRATED
+from experiments.imbalance.summary import NOTHING, Found
+from experiments.imbalance.words import from_to, give_or_take, signed, thousand
+
+SURE = 0.95  # that no difference is told by chance, over all comparisons
+MUCH = 1.0  # percent: what is less is nothing to change a setting for
+GREEDY, PROFIT = "xgb_greedy", "xgb_profit"
+INTERESTS = "true_interests_per_contact"
+TOLD = "uniform"  # the policy whose error is told
+
+
+def sentences(found: Found) -> list[str]:
+    """What to do, and what the numbers say; differences are to none on the same logs."""
+    known = [log for log in found.logs if not math.isnan(found(log, NOTHING, RECALIBRATED, GREEDY, INTERESTS))]
+    unknown = [log for log in found.logs if log not in known]
+    compared = others(found)
+    return [
+        *([recommendation(found), _ranking(found), _f1(found)] if compared else []),
+        _calibration(found),
+        *([_chosen(found, known)] if compared and known else []),
+        *([_profit(found, known), _errors(found, known)] if known else []),
+        *(_estimated(found, log) for log in unknown),
+    ]
+
+
+def _ranking(found: Found) -> str:
+    base = [f"{found(log, NOTHING, RECALIBRATED, HELD_OUT, 'roc_auc'):.3f} on {log}" for log in found.logs]
+    change = _between(found, found.logs, (RECALIBRATED, HELD_OUT, "roc_auc"), "difference", lambda x: signed(x, 3))
+    return f"Ranking: with none, held-out ROC AUC is {listing(base)}; the other strategies change it by {change}."
+
+
+def _f1(found: Found) -> str:
+    parts = []
+    for log in found.logs:
+        half, best = (
+            [number(found(log, NOTHING, *key), 2), number(max(found(log, s, *key) for s in others(found)), 2)]
+            for key in ((AS_TRAINED, HELD_OUT, "f1_at_half"), (RECALIBRATED, HELD_OUT, "f1"))
+        )
+        parts.append(f"{log}: {half[0]} → {half[1]} at 0.5, {best[0]} → {best[1]} at the chosen threshold")
+    return (
+        "F1 at the usual threshold of 0.5 makes resampling look like a gain, since without it few predictions are that"
+        f" high; a threshold chosen for F1 does the same. From none to the best of the others, {'; '.join(parts)}."
+    )
+
+
+def _calibration(found: Found) -> str:
+    parts = []
+    for strategy in found.strategies:
+        raw, after = (
+            [found(log, strategy, stage, HELD_OUT, "predicted_per_interest") for log in found.logs]
+            for stage in (AS_TRAINED, RECALIBRATED)
+        )
+        parts.append(f"{strategy} {from_to(raw)}, recalibrated {from_to(after)}")
+    return f"Interests predicted per interest that there was (1 is right), as trained: {'; '.join(parts)}."
+
+
+def _chosen(found: Found, logs: Sequence[str]) -> str:
+    base = [f"{thousand(found(log, NOTHING, RECALIBRATED, GREEDY, INTERESTS))} on {log}" for log in logs]
+    changes = [
+        f"{strategy} on {log} {signed(change, 1)} %{give_or_take(error, 1)}"
+        for log in logs
+        for strategy in others(found)
+        for change, error, _ in [against_none(found, log, strategy)]
+        if abs(change) >= 0.05
+    ]
+    return (
+        f"The policy chosen with it, {GREEDY} with as many contacts as the current strategy, truly earns with none"
+        f" {listing(base)} interests per 1,000 contacts"
+        f"{'; against that, give or take a standard error: ' + listing(changes) if changes else ''}."
+    )
+
+
+def _profit(found: Found, logs: Sequence[str]) -> str:
+    parts = []
+    for log in logs:
+        own = [
+            f"{s} {thousand(found(log, s, AS_TRAINED, PROFIT, 'true_profit_per_user'))} →"
+            f" {thousand(found(log, s, RECALIBRATED, PROFIT, 'true_profit_per_user'))}"
+            for s in found.strategies
+        ]
+        parts.append(f"on {log} {listing(own)}")
+    return (
+        f"A policy that contacts where it pays needs probabilities: {PROFIT} truly earns per 1,000 users, as trained →"
+        f" recalibrated, {'; '.join(parts)}."
+    )
+
+
+def _errors(found: Found, logs: Sequence[str]) -> str:
+    parts = []
+    for log in logs:
+        own = [
+            f"{s} {number(found(log, s, AS_TRAINED, TOLD, HEADLINE, 'rmse'), 2)} →"
+            f" {number(found(log, s, RECALIBRATED, TOLD, HEADLINE, 'rmse'), 2)}"
+            for s in found.strategies
+        ]
+        parts.append(f"on {log} {listing(own)}")
+    return (
+        f"So does the answer: root mean squared error of {HEADLINE} for {TOLD}, in percent of the truth, as trained →"
+        f" recalibrated, {'; '.join(parts)}."
+    )
+
+
+def _estimated(found: Found, log: str) -> str:
+    told = {s: answer(found, log, s, RECALIBRATED, GREEDY) for s in found.strategies}
+    same = len(set(told.values())) == 1
+    words = f"{told[NOTHING]}, with every strategy" if same else "; ".join(f"{s} {words}" for s, words in told.items())
+    return f"Change of interests by {GREEDY}, with as many contacts as now, as {HEADLINE} estimates it: {words}."
+
+
+def answer(found: Found, log: str, strategy: str, stage: str, policy: str) -> str:
+    """An estimated change with its interval and the verdict; of what is refused the verdict alone."""
+    verdict = found.verdict(log, strategy, stage, policy)
+    if verdict == UNANSWERABLE:
+        return verdict
+    key = (log, strategy, stage, policy, "lift_percent")
+    lift, low, high = (signed(found(*key, column), 0) for column in ("mean", "low", "high"))
+    return f"{lift} % ({low} … {high} %), {verdict}"
+
+
+def _between(
+    found: Found, logs: Sequence[str], key: tuple[str, str, str], column: str, told: Callable[[float], str]
+) -> str:
+    """The least and the largest number of the other strategies over the logs, and whose they are."""
+    values = [(found(log, s, *key, column), f"{s} on {log}") for log in logs for s in others(found)]
+    known = sorted(pair for pair in values if not math.isnan(pair[0]))
+    if not known:
+        return UNDEFINED
+    return " to ".join(f"{told(value)} ({whose})" for value, whose in (known[0], known[-1]))
+
+
+def recommendation(found: Found) -> str:
+    """What follows from the true interests where they are known, else from the log loss.
+
+    A difference counts where a t test on the repeats tells it from 0, all comparisons together (Bonferroni).
+    """
+    better: list[str] = []
+    worse: list[str] = []
+    comparisons = len(found.logs) * len(others(found))
+    for log in found.logs:
+        for strategy in others(found):
+            change, error, n = against_none(found, log, strategy)
+            surely = error * t.ppf(1 - (1 - SURE) / (2 * comparisons), n - 1) if n > 1 else math.inf
+            if abs(change) > max(surely, MUCH):
+                (better if change > 0 else worse).append(f"{strategy} on {log}")
+    told = f"by more than chance and {MUCH:g} % in interests per contact, or where no truth is known, in log loss"
+    always = " Whoever resamples or weighs must recalibrate, as every run does."
+    if better:
+        return f"Recommendation: try {listing(better)}: better than none {told}; else keep --imbalance none.{always}"
+    against = f" Worse: {listing(worse)}." if worse else ""
+    return f"Recommendation: keep --imbalance none. No strategy is better {told}.{against}{always}"
+
+
+def against_none(found: Found, log: str, strategy: str) -> tuple[float, float, float]:
+    """Gain in percent, its standard error, and from how many repeats."""
+    key: tuple[str, str, str] = (RECALIBRATED, GREEDY, INTERESTS)
+    sign = 1.0
+    if math.isnan(found(log, NOTHING, *key)):
+        key, sign = (RECALIBRATED, HELD_OUT, "log_loss"), -1.0
+    change, error, n = (found(log, strategy, *key, column) for column in ("difference", "difference_error", "n"))
+    base = found(log, NOTHING, *key)
+    return 100 * sign * change / base, 100 * error / base, n
+
+
+def others(found: Found) -> list[str]:
+    """The strategies that do something."""
+    return [strategy for strategy in found.strategies if strategy != NOTHING]
