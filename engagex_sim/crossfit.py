@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -136,8 +136,8 @@ def _effects_and_edges(model: RewardModel, contacts: Timeline, states: States) -
 
 
 def _trained(policy: Policy, training: Training) -> Policy:
-    """A copy of the policy, trained if it learns."""
-    own = copy.deepcopy(policy)
+    """A copy of the policy, trained if it learns; what one draws leaves the numbers of the next as they are."""
+    own, training = copy.deepcopy(policy), replace(training, rng=copy.deepcopy(training.rng))
     learn = getattr(own, "fit", None)
     if learn is None:
         return own

@@ -7,7 +7,7 @@ from typing import Any, Self
 import numpy as np
 from gymnasium import spaces
 
-from engagex_sim.columns import AnyArray, Column, FloatArray
+from engagex_sim.columns import AnyArray, Column, FloatArray, TextArray
 from engagex_sim.errors import InputError
 from engagex_sim.policy import HISTORY_FEATURES, Context
 
@@ -23,7 +23,7 @@ class Observations:
     """
 
     numbers: tuple[str, ...]
-    categories: Mapping[str, tuple[str, ...]]  # of each feature that is text
+    categories: Mapping[str, TextArray]  # of each feature that is text
 
     @classmethod
     def of(cls, columns: Mapping[str, Column], features: Sequence[str] | None = None) -> Self:
@@ -37,10 +37,7 @@ class Observations:
                 raise InputError(f"There is no feature {name!r} to observe; there are: {', '.join(shown)}.")
         kept = shown if features is None else list(dict.fromkeys(features))
         text = {name: labels for name in kept if name in columns and (labels := columns[name].categories) is not None}
-        return cls(
-            tuple(name for name in kept if name not in text),
-            {name: tuple(str(label) for label in labels) for name, labels in text.items()},
-        )
+        return cls(tuple(name for name in kept if name not in text), text)
 
     @property
     def space(self) -> spaces.Dict:
@@ -65,13 +62,13 @@ class Observations:
             labels = self.categories.get(name)
             if labels is None:
                 observed[name] = _finite(column)[:, None]
-            else:
-                observed[name] = column.codes_for(labels).astype(np.int64) + 1
+            else:  # the log that the agent learns from has the codes already
+                codes = column.values if column.categories is labels else column.codes_for(list(labels))
+                observed[name] = codes.astype(np.int64) + 1
         return observed
 
-    def observe_flat(self, context: Context) -> FloatArray:
-        """The same as one matrix (n, d), each code as 0/1 columns: the rows of gymnasium's `FlattenObservation`."""
-        observed = self.observe(context)
+    def flat(self, observed: Mapping[str, AnyArray]) -> FloatArray:
+        """What `observe` gave as one matrix (n, d), codes as 0/1 columns: as gymnasium's `FlattenObservation`."""
         parts = []
         for name in self.space.spaces:
             labels = self.categories.get(name)

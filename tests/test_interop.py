@@ -3,8 +3,10 @@
 import copy
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import replace
+from threading import Event
 from types import SimpleNamespace
 
 import cloudpickle
@@ -157,7 +159,7 @@ def test_flat_observations_are_those_of_gymnasium():
     observations = Observations.of(timeline.columns)
     context = timeline.context()
     rows = observations.observe(context)
-    flat = observations.observe_flat(context)
+    flat = observations.flat(rows)
     for row in (0, 7, len(context) - 1):
         one = {name: values[row] for name, values in rows.items()}
         np.testing.assert_array_equal(flat[row], spaces.flatten(observations.space, one))
@@ -167,7 +169,7 @@ def test_text_without_a_code_and_missing_text_are_zero_and_numbers_are_finite():
     codes = Column(np.array([0, 1, -1], dtype=np.int32), np.array(["a", "z"], dtype=object))
     far = Column(np.array([np.inf, np.nan, 1e15]))
     context = Context(np.ones((3, 2), dtype=bool), ["contact"], {"letter": codes, "far": far}, {})
-    observed = Observations(("far",), {"letter": ("m", "z")}).observe(context)
+    observed = Observations(("far",), {"letter": np.array(["m", "z"], dtype=object)}).observe(context)
     assert observed["letter"].tolist() == [0, 2, 0]
     assert observed["far"].tolist() == [[-1], [-1], [1e12]]
 
@@ -177,7 +179,7 @@ def test_a_feature_of_another_type_is_refused():
     with pytest.raises(InputError, match="'type' is text here but was numbers where the agent learned"):
         Observations(("type",), {}).observe(context)
     with pytest.raises(InputError, match="'hour' is numbers here but was text where the agent learned"):
-        Observations((), {"hour": ("1",)}).observe(context)
+        Observations((), {"hour": np.array(["1"], dtype=object)}).observe(context)
 
 
 def test_the_environment_tells_how_likely_interest_was():
@@ -271,6 +273,37 @@ def test_the_network_is_asked_in_batches(env, monkeypatch):
     np.testing.assert_array_equal(answer, whole.action_probabilities(context))
 
 
+class KeepsItsLastAnswer(Network):
+    """As the real one does. Its first answer is read when a second was given, or when none came for a while."""
+
+    def __init__(self):
+        super().__init__()
+        self.second = Event()
+
+    def get_distribution(self, observation, action_masks):
+        self.kept = super().get_distribution(observation, action_masks).distribution
+        if len(self.asked) > 1:
+            self.second.set()
+        return self
+
+    @property
+    def distribution(self):
+        self.second.wait(0.3)
+        return self.kept
+
+
+def test_threads_do_not_get_each_others_answers(env):
+    timeline = ExampleLog(n_kinds=3).timeline
+    contexts = [timeline.context(np.arange(20 * i, 20 * i + 20)) for i in range(2)]
+    shared = model(env)
+    shared.policy = KeepsItsLastAnswer()
+    with ThreadPoolExecutor(2) as threads:
+        together = list(threads.map(MaskablePPOPolicy(shared, env.observations).action_probabilities, contexts))
+    for context, answer in zip(contexts, together, strict=True):
+        alone = MaskablePPOPolicy(model(env), env.observations).action_probabilities(context)
+        np.testing.assert_array_equal(alone, answer)
+
+
 def test_observations_are_normalised_as_in_training(env):
     context = ExampleLog(n_kinds=3).timeline.context()
     answer = MaskablePPOPolicy(model(env, Halving()), env.observations).action_probabilities(context)
@@ -313,8 +346,10 @@ def test_the_likeliest_action_of_a_real_model_is_its_own_prediction(flat):
     policy = MaskablePPOPolicy(learner, env.observations, deterministic=True)
     sent = cloudpickle.loads(cloudpickle.dumps(copy.deepcopy(policy)))  # as to folds and to other processes
     context = timeline.context()
-    seen = env.observations.observe_flat(context) if flat else env.observations.observe(context)
-    predicted, _ = learner.predict(seen, action_masks=context.mask, deterministic=True)
+    seen = env.observations.observe(context)
+    predicted, _ = learner.predict(
+        env.observations.flat(seen) if flat else seen, action_masks=context.mask, deterministic=True
+    )
     for own in (policy, sent):
         np.testing.assert_array_equal(own.action_probabilities(context), np.eye(4)[predicted])
     assert len(set(predicted.tolist())) > 1

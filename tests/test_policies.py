@@ -9,12 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+import engagex_sim
 from engagex_sim.errors import InputError
 from engagex_sim.kinds import spread
 from engagex_sim.models.calibrate import constant
 from engagex_sim.policy import policy_name
 from engagex_sim.testing import ExampleLog, check_policy
 from engagex_sim.volume import matching_threshold
+from engagex_sim.worlds import WORLDS, frames
 from policies import REGISTRY
 from policies.fixed import FirstChance, Never, Uniform
 from policies.random_matched import RandomMatched
@@ -239,14 +241,14 @@ class RemembersItsFirstQuestion:
         return contacts_with(self.contact, context)
 
 
-class RemembersLaterContent:
-    """What lies ahead changes it; that nothing lies ahead does not."""
+class RemembersHowActiveUsersBecome:
+    """Takes note when the users that it is first asked about stay less active later on; a log cut off tells nothing."""
 
     def action_probabilities(self, context):
-        if not hasattr(self, "carts"):
-            later = context["day"] >= 18
-            self.carts = (context["type"][later] == "cart").sum() if later.any() else 0
-        return contacts_with(1 / (2 + self.carts), context)
+        if not hasattr(self, "contact"):
+            later = context["triggers_so_far"][context["day"] >= 18]
+            self.contact = 0.5 if len(later) == 0 or later.max() >= 18 else 0.1
+        return contacts_with(self.contact, context)
 
 
 class RemembersOtherUsers:
@@ -301,7 +303,7 @@ class DrawsWithASeedOfItsOwn:
         (IsNegative, "negative or not numbers"),
         (NeedsARow, "cannot be asked about no row"),
         (RemembersItsFirstQuestion, "looks ahead"),
-        (RemembersLaterContent, "looks ahead"),
+        (RemembersHowActiveUsersBecome, "looks ahead"),
         (RemembersOtherUsers, "changes with who else is asked about"),
         (IsMadeAtRandom, "answers something else when it is made again"),
         (ChangesItsTraining, "fit of changes_its_training changes the training .hour"),
@@ -327,6 +329,30 @@ def test_the_contract_can_be_told_about_further_features():
 def test_the_contract_takes_a_class_an_object_or_a_function():
     for policy in (RandomMatched, RandomMatched(), lambda: RandomMatched()):
         check_policy(policy)
+
+
+class LearnsByChance:
+    def __init__(self, name):
+        self.name = name
+
+    def fit(self, training):
+        self.contact_ = training.rng.random()
+        return self
+
+    def action_probabilities(self, context):
+        return contacts_with(self.contact_, context)
+
+
+def test_what_a_policy_learns_does_not_depend_on_the_policies_beside_it():
+    triggers, actions = frames(WORLDS["visits"], n_users=800, seed=0)
+
+    def contacts(*names):
+        policies = [LearnsByChance(name) for name in names]
+        table = engagex_sim.evaluate(triggers, actions, policies, folds=2, n_boot=50, grid="light").table
+        rows = table.query("policy == 'second' and estimator == 'dr_cap' and metric == 'contacts_per_user'")
+        return rows["value"].item()
+
+    assert contacts("first", "second") == contacts("second")
 
 
 # --- helpers

@@ -1,5 +1,6 @@
 """A trained MaskablePPO of sb3-contrib as a policy. PyTorch is imported only by who has such a model."""
 
+from threading import Lock
 from typing import Any, Self
 
 import numpy as np
@@ -11,6 +12,7 @@ from engagex_sim.observations import Observations
 from engagex_sim.policy import Context
 
 ROWS_AT_ONCE = 65_536  # decision points that the network is asked about together
+_ONE_AT_A_TIME = Lock()  # a network keeps its last answer in itself, where another thread would overwrite it
 
 
 class MaskablePPOPolicy:
@@ -64,17 +66,17 @@ class MaskablePPOPolicy:
                 f"Policy {self.name} learned to choose among {self._n_actions} actions;"
                 f" this log has {context.mask.shape[1]}."
             )
-        seen = self.observations
-        observed = {"": seen.observe_flat(context)} if self._flat else seen.observe(context)
+        observed = self.observations.observe(context)
         probabilities = np.zeros(context.mask.shape)
         self._network.set_training_mode(False)
         for first in range(0, len(context), ROWS_AT_ONCE):
             rows = slice(first, first + ROWS_AT_ONCE)
             batch: Any = {name: values[rows] for name, values in observed.items()}
-            batch = batch[""] if self._flat else batch
+            if self._flat:
+                batch = self.observations.flat(batch)
             if self._normalize is not None:
                 batch = self._normalize.normalize_obs(batch)
-            with torch.no_grad():
+            with _ONE_AT_A_TIME, torch.no_grad():
                 tensors, _ = self._network.obs_to_tensor(batch)
                 chosen = self._network.get_distribution(tensors, action_masks=context.mask[rows])
                 probabilities[rows] = chosen.distribution.probs.cpu().numpy()
