@@ -25,7 +25,7 @@ _Shares = tuple[Annotated[float, Field(gt=0, le=1)], ...]
 
 
 class GridValues(BaseModel):
-    """Values of XGBoost's parameters, by its own names; every combination is tried. Without any, ours stays."""
+    """Values of XGBoost's parameters, by its own names; every combination is tried. The others stay as in `small`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

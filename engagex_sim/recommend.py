@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-import pandas as pd
 
 from engagex_sim.cap import DAY
-from engagex_sim.columns import BoolArray, FloatArray, IntArray, KeyArray, TextArray
+from engagex_sim.columns import BoolArray, FloatArray, KeyArray
 from engagex_sim.crossfit import Fitted, fit
 from engagex_sim.dependence import carried
 from engagex_sim.errors import InputError
@@ -19,19 +18,8 @@ from engagex_sim.log import LogBlocks
 from engagex_sim.moment import Moment
 from engagex_sim.policy import Context, Policy, checked_probabilities, draw_actions, policy_name
 from engagex_sim.preparation import Prepared
+from engagex_sim.recommended import Decided, Limit, Recommended, recommended
 from engagex_sim.settings import Settings
-
-CONTACT, WAIT = "contact", "wait"
-CONTROL, TREATMENT = "control", "treatment"
-BLOCKED, UNKNOWN, POLICY, LIMIT = "blocked by the cap", "no trigger yet", "the strategy waits", "turned away"
-
-
-@dataclass(frozen=True)
-class Limit:
-    """At most so many contacts, and what to say to those who are turned away."""
-
-    contacts: int
-    reason: str
 
 
 @dataclass(frozen=True)
@@ -49,7 +37,7 @@ class Recommender:
     control: float = 0.0
     salt: str = ""
 
-    def __call__(self, block: int) -> "Decided":
+    def __call__(self, block: int) -> Decided:
         return decide(Moment.of(self.log.load(block), self.settings, self.at), self)
 
     @property
@@ -63,39 +51,6 @@ class Recommender:
     def in_control(self, user_key: KeyArray) -> BoolArray:
         """(n,) who is in the control group."""
         return np.asarray(uniforms(user_key, _seed(f"group {self.salt}"))[0] < self.control, dtype=np.bool_)
-
-
-@dataclass(frozen=True)
-class Decided:
-    """What was decided about the users of a block, limits aside. What does not apply is NaN."""
-
-    user_id: TextArray  # (n,)
-    control: BoolArray  # (n,)
-    last_contact: IntArray  # (n,)
-    next_eligible: IntArray  # (n,)
-    came: BoolArray  # (n,)
-    asked: BoolArray  # (n,) whom the cap leaves free and whose context is known
-    action: IntArray  # (n,) 0 = wait
-    probability: FloatArray  # (n,) of any contact
-    score: FloatArray  # (n, K)
-    interest: FloatArray  # (n, K) predicted
-    tie: FloatArray  # (n,) hashed guid
-
-    @property
-    def own_kind(self) -> IntArray:
-        """(n,) 0 to K − 1: the kind that was chosen, the one with the highest score where none was."""
-        best = np.where(np.isnan(self.score), -np.inf, self.score).argmax(axis=1)
-        return np.where(self.action > 0, self.action - 1, best)
-
-    @property
-    def own_score(self) -> FloatArray:
-        """(n,) of that kind; NaN of those who were not asked."""
-        return np.asarray(self.score[np.arange(len(self.action)), self.own_kind])
-
-    @property
-    def candidates(self) -> IntArray:
-        """Positions (c,) of those to contact, limits aside."""
-        return np.flatnonzero(self.action)
 
 
 def learn(prepared: Prepared, policy: Policy, settings: Settings, at: int) -> Fitted:
@@ -119,7 +74,7 @@ def learn(prepared: Prepared, policy: Policy, settings: Settings, at: int) -> Fi
 
 def recommendations(
     recommender: Recommender, limit: Limit | None = None, over: OverBlocks = in_turn
-) -> Iterator["Recommended"]:
+) -> Iterator[Recommended]:
     """The recommendations of each block, in the order of guids.
 
     With a limit the best candidates by score are contacted, ties broken by hashed guid; a control group and the others
@@ -130,9 +85,9 @@ def recommendations(
     chosen: Sequence[BoolArray | None] = [None] * n_blocks
     if limit is not None:
         chosen = best(list(over(partial(_ranks, recommender), n_blocks)), limit.contacts, recommender.control)
-    kinds = recommender.log.kinds
+    kinds, name, grouped = recommender.log.kinds, policy_name(recommender.policy), recommender.control > 0
     for decided, kept in zip(over(recommender, n_blocks), chosen, strict=True):
-        yield _table(decided, recommender, kinds, limit, kept)
+        yield recommended(decided, kinds, name, recommender.at, grouped=grouped, limit=limit, kept=kept)
 
 
 def decide(moment: Moment, by: Recommender) -> Decided:
@@ -182,14 +137,6 @@ def _scores(policy: Policy, context: Context, answer: FloatArray) -> FloatArray:
 
 
 @dataclass(frozen=True)
-class Recommended:
-    """The recommendations of a block, one row per user."""
-
-    table: pd.DataFrame  # guid, decision, kind, score, expected_interests, reason, next_eligible, alternatives, (group)
-    why: TextArray  # (n,) CONTACT, BLOCKED, UNKNOWN, POLICY or LIMIT
-
-
-@dataclass(frozen=True)
 class _Ranks:
     """What the limit needs to know of a block's candidates (c,)."""
 
@@ -214,80 +161,6 @@ def best(blocks: Sequence[_Ranks], most: int, control: float = 0.0) -> list[Bool
         rows = np.flatnonzero(group)
         kept[rows[np.lexsort((tie[rows], -score[rows]))][:places]] = True
     return np.split(kept, np.cumsum([len(b.score) for b in blocks])[:-1])
-
-
-def _table(
-    decided: Decided, by: Recommender, kinds: Sequence[str], limit: Limit | None, kept: BoolArray | None
-) -> Recommended:
-    """The recommendations of a block as people read them."""
-    d, n = decided, len(decided.user_id)
-    contact = d.action > 0
-    if kept is not None:
-        contact[d.candidates] = kept
-    kind = np.array(kinds, dtype=object)[d.own_kind]
-    kind[~contact] = None
-    why = np.select(
-        [contact, ~d.came, ~d.asked, d.action > 0], [CONTACT, UNKNOWN, BLOCKED, LIMIT], default=POLICY
-    ).astype(object)
-    table = pd.DataFrame(
-        {
-            "guid": d.user_id,
-            "decision": np.where(contact, CONTACT, WAIT),
-            "kind": kind,
-            "score": d.own_score,
-            "expected_interests": np.where(contact, d.interest[np.arange(n), d.own_kind], 0.0),
-            "reason": _reasons(d, why, by, limit),
-            "next_eligible": dates(d.next_eligible),
-            "alternatives": _alternatives(d, contact, kinds),
-        }
-    )
-    if by.control > 0:
-        table["group"] = np.where(d.control, CONTROL, TREATMENT)
-    return Recommended(table, why)
-
-
-def _reasons(d: Decided, why: TextArray, by: Recommender, limit: Limit | None) -> list[str]:
-    """One clause per user."""
-    name = np.where(d.control, "the current strategy, as modelled,", policy_name(by.policy))
-    now = dates(np.array([by.at]))[0]
-    last, until = dates(np.where(why == BLOCKED, d.last_contact, 0)), dates(d.next_eligible)
-    interest = d.interest[np.arange(len(why)), d.own_kind]
-    said = []
-    for i, reason in enumerate(why):
-        if reason == UNKNOWN:
-            said.append(f"no trigger up to {now}, so nothing is known to decide by")
-        elif reason == BLOCKED:
-            said.append(f"contacted on {last[i]}: the cap allows the next contact from {until[i]} on")
-        else:
-            how = f"{name[i]} {'contacts' if d.action[i] else 'waits'} here"
-            if 1e-9 < d.probability[i] < 1 - 1e-9:
-                drawn = CONTACT if d.action[i] else WAIT
-                how = f"{name[i]} contacts here with probability {_percent(d.probability[i])}; the draw says {drawn}"
-            more = f", but {limit.reason}" if reason == LIMIT and limit is not None else ""
-            said.append(f"{how}{more} (predicted interest {_percent(interest[i])})")
-    return said
-
-
-def _alternatives(d: Decided, contact: BoolArray, kinds: Sequence[str]) -> list[str]:
-    """The kinds that were not recommended with their scores, best first, as in "email 0.03; letter 0.01"."""
-    if len(kinds) == 1:
-        return [""] * len(contact)
-    said, own = [], d.own_kind
-    for i, asked in enumerate(d.asked):
-        order = np.argsort(-d.score[i], kind="stable") if asked else ()
-        others = [k for k in order if not (contact[i] and k == own[i])]
-        said.append("; ".join(f"{kinds[k]} {d.score[i, k]:.4g}" for k in others))
-    return said
-
-
-def dates(seconds: IntArray) -> TextArray:
-    """Times (n,) as `YYYY-mm-dd HH:MM:SS`."""
-    text = np.datetime_as_string(seconds.astype("datetime64[s]"))
-    return np.char.replace(text, "T", " ").astype(object)
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.3g} %"
 
 
 def _seed(text: str) -> int:

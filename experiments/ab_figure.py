@@ -12,8 +12,13 @@ from engagex_sim.report import style
 from engagex_sim.report.formats import percent
 from engagex_sim.report.style import INK, PALETTE, QUIET
 
-NAMES = {"estimate": "the estimate", "lower end": "the end of its interval", "smallest lift": "what all users can show"}
-COLOURS = {"estimate": PALETTE[0], "lower end": PALETTE[1], "smallest lift": QUIET}
+NAMES = {
+    "estimate": "the estimate",
+    "lower end": "the end of its interval",
+    "asked for": "asked for",
+    "smallest lift": "what all users can show",
+}
+COLOURS = {"estimate": PALETTE[0], "lower end": PALETTE[1], "asked for": PALETTE[0], "smallest lift": QUIET}
 
 
 def power_figure(table: pd.DataFrame, control: Outcome, users: int, days: float, design: Design) -> Figure:
@@ -52,7 +57,8 @@ def power_figure(table: pd.DataFrame, control: Outcome, users: int, days: float,
         ax,
         _message(rows),
         f"Chance that a two-sided test at {100 * design.alpha:g} % of interests per user over {days:g} days finds the"
-        f" difference, by its size. Dots: the plans. Broken line: the power asked for, {100 * design.power:g} %.",
+        f" difference, by the number of users. Dots: the plans. Broken line: the power asked for,"
+        f" {100 * design.power:g} %.",
     )
     return figure
 

@@ -28,7 +28,12 @@ from experiments.inputs import Options, blocks_from, files_from, output_director
 from experiments.registry import WORLD_USERS
 from experiments.terminal import Terminal
 
-ESTIMATE, LOWER_END, SMALLEST = "estimate", "lower end", "smallest lift"
+ESTIMATE, LOWER_END, ASKED, SMALLEST = "estimate", "lower end", "asked for", "smallest lift"
+WHERE = {
+    ESTIMATE: "At the estimate",
+    LOWER_END: "At the end of its interval nearest to 0",
+    ASKED: "For the lift asked for",
+}
 
 
 @dataclass(frozen=True)
@@ -60,7 +65,7 @@ def write_plan(options: Options) -> None:
     else:
         if not math.isfinite(options["lift"]) or options["lift"] <= -100:
             raise InputError(f"--lift is a change in percent, above −100, as in 12 for +12 %, not {options['lift']:g}.")
-        situation, lifts = _from_log(options, terminal), {ESTIMATE: options["lift"] / 100}
+        situation, lifts = _from_log(options, terminal), {ASKED: options["lift"] / 100}
     situation = _as_told(situation, options)
     table = plan(situation, lifts, design)
     with written_whole(directory) as folder:
@@ -116,7 +121,7 @@ def _row(
     elif lift == 0:
         reason = "the interval holds no difference at all, which no test can confirm"
     elif sizes is None or math.isinf(days):
-        reason = "users differ so much that no duration is enough for so few of them"
+        reason = "so few users who differ so much are not enough for any duration"
     else:
         control, treatment = sizes
         own = situation.control.scaled(days / situation.days)
@@ -149,7 +154,7 @@ def sentences(table: pd.DataFrame, situation: Situation, design: Design) -> list
     for scenario, own in table[table["scenario"] != SMALLEST].groupby("scenario", sort=False):
         users, days = (row for _, row in own.iterrows())
         lift = percent(users["lift_percent"] / 100, signed=True)
-        where = "At the estimate" if scenario == ESTIMATE else "At the end of its interval nearest to 0"
+        where = WHERE[str(scenario)]
         if math.isnan(users["power"]):
             said.append(f"{where}, {lift}: {users['reason']}.")
             continue
@@ -173,7 +178,7 @@ def _but(row: "pd.Series[Any]") -> str:
 def _sooner(row: "pd.Series[Any]", situation: Situation) -> str:
     """What all users together need."""
     if math.isnan(row["power"]):
-        return f"; with all users, {row['reason']}."
+        return f"; all {situation.users:,} users together are too few for any duration, since they differ so much."
     many = f"; all {situation.users:,} users together need {counted(round(row['days']), 'day')}"
     return f"{many} (power {percent(row['power'])})."
 

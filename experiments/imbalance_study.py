@@ -37,7 +37,7 @@ def run_imbalance_study(options: Options, command: str) -> None:
     chosen = {name: quick[name] if options[name] is None else options[name] for name in quick}
     if chosen["repeats"] < 1 or chosen["n_users"] < 1:
         raise InputError("--repeats and --n-users are at least 1.")
-    given = {**options, **chosen, "folds": options["folds"] or FOLDS, "n_boot": N_BOOT}
+    given = {**options, **chosen, "folds": FOLDS if options["folds"] is None else options["folds"], "n_boot": N_BOOT}
     settings = settings_from(given, Settings)
     strategies = _known("strategies", options["strategies"], STRATEGIES, STRATEGIES)
     strategies = [NOTHING, *(name for name in strategies if name != NOTHING)]

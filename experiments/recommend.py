@@ -1,17 +1,11 @@
 """`recommend`: whom to contact at a date, and how well the log supports the policy that says so."""
 
 import json
-import math
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
 
 from engagex_sim.cap import DAY
 from engagex_sim.errors import InputError
@@ -22,16 +16,18 @@ from engagex_sim.models.device import on_usable_device
 from engagex_sim.ope.verdict import UNANSWERABLE
 from engagex_sim.policy import Policy, policy_name
 from engagex_sim.preparation import Prepared, prepare
-from engagex_sim.recommend import CONTACT, Limit, Recommended, Recommender, learn, recommendations
+from engagex_sim.recommend import Recommender, learn, recommendations
+from engagex_sim.recommended import CONTACT, Limit, Recommended
 from engagex_sim.report.answers import answers
 from engagex_sim.report.files import versions
-from engagex_sim.report.formats import counted, number, percent, percent_range
+from engagex_sim.report.formats import counted
 from engagex_sim.report.tables import csv_text, write_account, write_text
 from engagex_sim.settings import Settings
 from engagex_sim.whole import written_whole
 from engagex_sim.worlds import WORLDS, tables
 from experiments.inputs import Options, blocks_from, executor_from, files_from, output_directory, settings_from
 from experiments.plugins import load_policy
+from experiments.recommend_words import Tally, sentences, shown, why_table
 from experiments.registry import WORLD_USERS, Small
 from experiments.terminal import Progress, Terminal
 
@@ -77,35 +73,10 @@ def write_recommendations(options: Options, command: str) -> None:
                 facts = _facts(policy_name(policy), at, options, limit, tally, evaluation, settings, command)
                 write_text(folder / "recommendation.json", json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
                 write_account(log.quality, folder)
-    terminal.show(_why_table(tally))
-    for sentence in _sentences(policy_name(policy), at, tally, evaluation):
+    terminal.show(why_table(tally))
+    for sentence in sentences(policy_name(policy), at, tally, evaluation):
         terminal.say(sentence)
     terminal.say(f"Recommendations: {directory / 'recommendations.csv'}", on_one_line=True)
-
-
-@dataclass
-class Tally:
-    """What the blocks that were written add up to."""
-
-    users: int = 0
-    why: Counter[str] = field(default_factory=Counter)
-    kinds: Counter[str] = field(default_factory=Counter)
-    interests: dict[str, float] = field(default_factory=dict)  # expected, by kind
-    groups: Counter[tuple[str, str]] = field(default_factory=Counter)  # (group, decision)
-
-    @property
-    def expected_interests(self) -> float:
-        return sum(self.interests.values())
-
-    def add(self, block: Recommended) -> None:
-        table = block.table
-        self.users += len(table)
-        self.why.update(block.why.tolist())
-        self.kinds.update(table["kind"].dropna().tolist())
-        for kind, interests in table.groupby("kind")["expected_interests"].sum().items():
-            self.interests[str(kind)] = self.interests.get(str(kind), 0.0) + float(interests)
-        if "group" in table:
-            self.groups.update(zip(table["group"], table["decision"], strict=True))
 
 
 def _write_table(path: Path, blocks: Iterable[Recommended], tally: Tally, progress: Progress, count: int) -> None:
@@ -223,7 +194,7 @@ def _facts(
     return {
         "command": command,
         "policy": policy,
-        "at": _shown(at),
+        "at": shown(at),
         "users": tally.users,
         "contacts": tally.why[CONTACT],
         "contacts_by_kind": dict(sorted(tally.kinds.items())),
@@ -237,51 +208,3 @@ def _facts(
         "settings": settings.resolved(),
         "versions": versions(),
     }
-
-
-def _why_table(tally: Tally) -> Table:
-    """Contacts by kind, then those who wait by why."""
-    table = Table("decision", "", box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    for header in ("users", "share", "expected\ninterests"):
-        table.add_column(header, justify="right")
-    rows = [(CONTACT, kind, n, number(tally.interests[kind])) for kind, n in sorted(tally.kinds.items())]
-    rows += [("wait", why, n, "") for why, n in tally.why.most_common() if why != CONTACT]
-    for decision, what, n, interests in rows:
-        table.add_row(decision, what, f"{n:,}", percent(n / tally.users), interests)
-    return table
-
-
-def _sentences(policy: str, at: int, tally: Tally, evaluation: Mapping[str, Any] | None) -> list[str]:
-    made = tally.why[CONTACT]
-    said = [
-        f"At {_shown(at)} {policy} recommends {counted(made, 'contact')} among {counted(tally.users, 'user')}, with"
-        f" {number(tally.expected_interests)} expected interests."
-    ]
-    if tally.groups:
-        groups = sorted({group for group, _ in tally.groups})
-        sizes = [
-            f"{sum(n for (g, _), n in tally.groups.items() if g == group):,} in {group}"
-            f" ({tally.groups[group, CONTACT]:,} to contact)"
-            for group in groups
-        ]
-        said.append(f"Groups: {', '.join(sizes)}.")
-    if evaluation is None:
-        return [*said, f"Whether the log supports {policy} was not asked (--no-evaluation)."]
-    if evaluation["verdict"] == UNANSWERABLE:
-        return [
-            *said,
-            f"WARNING: THIS LIST IS NOT SUPPORTED BY THE LOG. What {policy} is worth {UNANSWERABLE}:"
-            f" {evaluation['reason']}",
-        ]
-    shares = [evaluation[name] for name in ("lift_percent", "lift_percent_low", "lift_percent_high")]
-    middle, low, high = (math.nan if share is None else share / 100 for share in shares)
-    ess = "" if evaluation["ess"] is None else f"; effective sample size {evaluation['ess']:,.0f} contacts"
-    return [
-        *said,
-        f"Offline evaluation of {policy} on this log: {evaluation['verdict']}; interests"
-        f" {percent(middle, signed=True)} ({percent_range(low, high)}) against the current strategy{ess}.",
-    ]
-
-
-def _shown(at: int) -> str:
-    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S}"

@@ -18,7 +18,7 @@ import xgboost as xgb
 
 from engagex_sim.cap import DAY, allows
 from engagex_sim.columns import BoolArray, FloatArray, IntArray
-from engagex_sim.kinds import best_kind, spread
+from engagex_sim.kinds import DECIMALS, best_kind, spread
 from engagex_sim.models.encoding import FeatureEncoder, MatrixArray
 from engagex_sim.policy import Context
 
@@ -75,8 +75,17 @@ class XgbLookahead:
     def action_probabilities(self, context: Context) -> FloatArray:
         """(n, K + 1): all on the best kind where its prediction exceeds the value of staying free."""
         scores, kinds = best_kind(self.reward_model_.predict(context), context.mask)
-        waiting = self.waiting_.inplace_predict(self._matrix(context, scores))
-        return spread((scores > waiting).astype(np.float64), kinds, context.mask)
+        return spread((scores > self._waiting(context, scores)).astype(np.float64), kinds, context.mask)
+
+    def action_scores(self, context: Context) -> FloatArray:
+        """(n, K): predicted interest less the value of staying free: who comes first where not all can be contacted."""
+        predictions = self.reward_model_.predict(context)
+        scores, _ = best_kind(predictions, context.mask)
+        return np.asarray(np.round(predictions, DECIMALS) - self._waiting(context, scores)[:, None])
+
+    def _waiting(self, context: Context, scores: FloatArray) -> FloatArray:
+        """(n,) the value of staying free, in interests."""
+        return np.asarray(self.waiting_.inplace_predict(self._matrix(context, scores)), dtype=np.float64)
 
     def _matrix(self, context: Context, scores: FloatArray) -> MatrixArray:
         """Features (n, p + 3): the log's own, the predicted interest, the rate of triggers, and the days left."""

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from engagex_sim.columns import FloatArray
-from engagex_sim.kinds import best_kind, spread
+from engagex_sim.kinds import DECIMALS, best_kind, spread
 from engagex_sim.policy import Context
 from engagex_sim.volume import contact_probability
 
@@ -59,6 +59,10 @@ class XgbTurnover:
         """(n, K + 1): all on the best kind above the threshold; kinds with equal predictions are equally likely."""
         scores, kinds = best_kind(self.reward_model_.predict(context), context.mask)
         return spread(contact_probability(scores, self.threshold_, self.tie_probability_), kinds, context.mask)
+
+    def action_scores(self, context: Context) -> FloatArray:
+        """(n, K): the predicted interest, which tells who comes first where not all can be contacted."""
+        return np.round(self.reward_model_.predict(context), DECIMALS)
 
 
 def _top(ascending: FloatArray, share: float) -> tuple[float, float]:

@@ -2,7 +2,10 @@
 
 from typing import TYPE_CHECKING, Self
 
+import numpy as np
+
 from engagex_sim.columns import FloatArray
+from engagex_sim.kinds import DECIMALS
 from engagex_sim.policy import Context
 from policies.epsilon import EpsilonGreedy
 
@@ -33,3 +36,7 @@ class XgbEpsilon:
     def action_probabilities(self, context: Context) -> FloatArray:
         """(n, K + 1): mostly on the best kind above the threshold, the rest by chance."""
         return self.rule_.probabilities(self.reward_model_.predict(context), context.mask)
+
+    def action_scores(self, context: Context) -> FloatArray:
+        """(n, K): the predicted interest, which tells who comes first where not all can be contacted."""
+        return np.round(self.reward_model_.predict(context), DECIMALS)

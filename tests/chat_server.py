@@ -100,6 +100,21 @@ def cut(handler: Handler, _: dict[str, Any]) -> None:
     handler.close_connection = True
 
 
+def cut_in_chunks(handler: Handler, _: dict[str, Any]) -> None:
+    """Half a reply in chunks, whose end never comes."""
+    handler.protocol_version = "HTTP/1.1"
+    handler.send_response(200)
+    handler.send_header("Transfer-Encoding", "chunked")
+    handler.end_headers()
+    handler.wfile.write(b"10\r\n" + completion({"rows": []})[:7])
+    handler.close_connection = True
+
+
+def hangs_up(handler: Handler, _: dict[str, Any]) -> None:
+    """No reply at all."""
+    handler.close_connection = True
+
+
 def hangs(seconds: float) -> Reply:
     def reply(handler: Handler, _: dict[str, Any]) -> None:
         time.sleep(seconds)

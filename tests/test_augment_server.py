@@ -6,7 +6,7 @@ import socket
 
 import numpy as np
 import pytest
-from chat_server import chat_server, cut, drips, fails, hangs, says, writes
+from chat_server import chat_server, cut, cut_in_chunks, drips, fails, hangs, hangs_up, says, writes
 
 from engagex_sim.augment import Augmenter, Columns, LanguageModel, augmented
 from engagex_sim.augment.chat import KEY, ChatServer
@@ -126,6 +126,8 @@ def test_a_reply_that_cannot_be_read_costs_a_request_and_nothing_else(bad):
     ("bad", "reason"),
     [
         (cut, "connection cut"),
+        (cut_in_chunks, "connection cut"),
+        (hangs_up, "connection cut"),
         (hangs(0.6), "no answer in time"),
         (drips(3.0), "no answer in time"),
         (fails(429), "429 Too Many Requests"),

@@ -72,6 +72,17 @@ def test_the_grid_is_searched_and_the_result_explained():
     assert 0 < model.threshold < 1
 
 
+def test_what_a_grid_does_not_vary_stays_as_it_is():
+    """A grid of one parameter gives the model of a grid that also names what `small` has for the others."""
+    context = make_context(1_500, 27)
+    reward = draw(interest(context), 28)
+    one, all_named = (
+        fit(context, reward, grid=GridValues(reg_lambda=[20.0], **others)).predict(context).copy()
+        for others in ({}, {"max_depth": [2], "learning_rate": [0.1], "min_child_weight": [5.0]})
+    )
+    np.testing.assert_array_equal(one, all_named)
+
+
 def test_each_kind_has_its_own_prediction_found_by_its_label():
     """The second kind interests more; another order of the labels gives the columns in that order."""
     kinds = ("mail", "push")

@@ -1,6 +1,8 @@
 """Recommendations: who is contacted at a moment, within the cap and the limits, from nothing that comes later."""
 
 import json
+import re
+import shlex
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,8 @@ from engagex_sim.log import read_blocks, read_log
 from engagex_sim.moment import Moment
 from engagex_sim.policy import Context
 from engagex_sim.preparation import prepare
-from engagex_sim.recommend import CONTACT, Limit, Recommender, learn, recommendations
+from engagex_sim.recommend import Recommender, learn, recommendations
+from engagex_sim.recommended import CONTACT, Limit
 from engagex_sim.settings import Settings
 from engagex_sim.worlds import WORLDS, frames, tables
 from experiments.run import main
@@ -318,6 +321,17 @@ def test_contacts_with_kinds_name_the_kind_and_the_others(tmp_path: Path, monkey
     at = pd.to_datetime(made.actions["date"]).max().normalize() + pd.Timedelta(days=1)
     gap = at - pd.to_datetime(last.reindex(contacted["guid"])).dropna().dt.normalize()
     assert (gap >= pd.Timedelta(days=14)).all()
+
+
+@pytest.mark.usefixtures("files")
+def test_the_command_that_the_docs_show_runs() -> None:
+    text = (Path(__file__).parents[1] / "docs" / "recommend.md").read_text(encoding="utf-8")
+    shown = re.search(r"python -m experiments\.run (recommend .*)", text)
+    assert shown is not None
+    assert main([*shlex.split(shown[1]), *QUICK, "--grid", "light", "--threads", "1", "--out", "r"]) == 0
+    columns = pd.read_csv("r/recommendations.csv", nrows=1).columns
+    explained = re.findall(r"^\| `(\w+)` \|", text, flags=re.MULTILINE)
+    assert explained == [*columns, "group"]
 
 
 @pytest.mark.usefixtures("files")

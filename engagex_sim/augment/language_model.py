@@ -72,8 +72,8 @@ class LanguageModel:
 def prompt(examples: Examples, shown: pd.DataFrame, wanted: int) -> list[dict[str, str]]:
     """The messages that ask for `wanted` rows like those `shown`."""
     what = "interested the user" if examples.interested else "did not interest the user"
-    columns = "\n".join(json.dumps(_described(feature)) for feature in examples.features)
-    rows = "\n".join(json.dumps(row) for row in _plain(shown, examples.features))
+    columns = "\n".join(json.dumps(_described(feature), ensure_ascii=False) for feature in examples.features)
+    rows = "\n".join(json.dumps(row, ensure_ascii=False) for row in _plain(shown, examples.features))
     task = (
         "A company contacts the users of its site or app. Each row of a table says what was known about a user when a"
         f" contact was made that {what}. Names that begin with triggers count what the user did in the last days; a"

@@ -32,6 +32,7 @@ ENOUGH = 0.98  # of what trees gain over the first one: the lowest loss itself l
 
 # Regularisation chosen on simulated logs with 90 to 700 positives by the distance from the true probabilities.
 _FIXED: Mapping[str, Any] = {"tree_method": "hist", "enable_categorical": True, "n_jobs": 1, "verbosity": 0}
+_UNLESS_GIVEN: Mapping[str, float] = {"max_depth": 2, "learning_rate": 0.1}  # where a grid does not vary them
 MIN_CHILD_WEIGHT = 5.0
 REG_LAMBDA = 20.0
 LIGHT: Mapping[str, float] = {name: values[0] for name, values in values_of("light").items()}
@@ -231,6 +232,7 @@ def _pipeline(
     strength = 0.5 / min(share, 1.0 - share) if balanced else 1.0
     model = xgb.XGBClassifier(
         **_FIXED,
+        **_UNLESS_GIVEN,
         feature_types=feature_types,
         scale_pos_weight=odds ** {"scale_pos_weight": -1.0, "both": -0.5}.get(imbalance, 0.0),
         min_child_weight=MIN_CHILD_WEIGHT * strength,

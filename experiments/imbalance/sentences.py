@@ -105,8 +105,8 @@ def _errors(found: Found, logs: Sequence[str]) -> str:
         ]
         parts.append(f"on {log} {listing(own)}")
     return (
-        f"So does the answer: root mean squared error of {HEADLINE} for {TOLD}, in percent of the truth, as trained →"
-        f" recalibrated, {'; '.join(parts)}."
+        f"The answer itself may suffer: root mean squared error of {HEADLINE} for {TOLD}, in percent of the truth, as"
+        f" trained → recalibrated, {'; '.join(parts)}."
     )
 
 

@@ -21,8 +21,8 @@ def from_to(values: Sequence[float]) -> str:
 
 
 def signed(value: float, decimals: int) -> str:
-    """A change: +0.3, −0.3."""
-    return UNDEFINED if math.isnan(value) else f"{value:+.{decimals}f}".replace("-", "−")
+    """A change: +0.3, −0.3; what is rounded to nothing is +0.0."""
+    return UNDEFINED if math.isnan(value) else f"{round(value, decimals) + 0.0:+.{decimals}f}".replace("-", "−")
 
 
 def give_or_take(error: float, decimals: int) -> str:
