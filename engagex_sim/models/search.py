@@ -27,7 +27,7 @@ from engagex_sim.settings import Device, Imbalance
 FOLDS = 3
 MIN_OF_A_CLASS = 5  # rows of each class that every fold must have to learn from
 LATER = 0.7  # contacts after this share of them are what the split in time is judged on
-MOST_TREES, PATIENCE = 500, 20  # boosting stops after so many trees without gain
+MOST_TREES, PATIENCE = 500, 10  # boosting stops after so many trees without gain
 ENOUGH = 0.98  # of what trees gain over the first one: the lowest loss itself lies on a plateau, anywhere on it
 
 # Regularisation chosen on simulated logs with 90 to 700 positives by the distance from the true probabilities.
@@ -153,10 +153,13 @@ class EarlyStopped(BaseEstimator):  # type: ignore[misc]  # scikit-learn carries
             return float(log_loss(log_odds(probability.astype(np.float64)) - self.shift, label).mean())
 
         boosted = clone(self.pipeline).set_params(
-            model__n_estimators=MOST_TREES, model__early_stopping_rounds=PATIENCE, model__eval_metric=unshifted
+            model__n_estimators=MOST_TREES,
+            model__early_stopping_rounds=PATIENCE,
+            model__eval_metric=unshifted if self.shift else "logloss",  # the same without a shift, and compiled
         )
         boosted.fit(X[train], y[train], model__eval_set=[(X[held_out], y[held_out])], model__verbose=False)
-        return np.array(boosted.named_steps["model"].evals_result()["validation_0"]["unshifted"])
+        *_, path = boosted.named_steps["model"].evals_result()["validation_0"].values()  # the last one stops it
+        return np.array(path)
 
 
 def _best(
