@@ -118,6 +118,7 @@ def _row(answer: Answer) -> dict[str, object]:
         "refused": answer.refused,
         "exact": answer.makes_no_contacts,
         "contacts_per_user": answer[CONTACTS].value,
+        "contacts_lift_percent": 100 * answer[CONTACTS].change,
         "interests_per_user": own.value,
         "ci_low": own.low,
         "ci_high": own.high,

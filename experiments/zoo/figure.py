@@ -47,6 +47,28 @@ def zoo_figure(ranking: pd.DataFrame, title: str, bound: float) -> Figure:
         words = "cannot be answered from this log"
         ax.annotate(words, (left, at), (6, 0), textcoords="offset points", va="center", fontsize=9, color=style.QUIET)
     ax.set(xlim=(left, right), ylim=(-0.7, len(ranking) - 0.2), xlabel="Change in interests per user, percent")
+    for at, change in zip(place, ranking["contacts_lift_percent"], strict=True):
+        ax.annotate(
+            percent(change / 100, signed=True),
+            (1.0, at),
+            (8, 0),
+            xycoords=("axes fraction", "data"),
+            textcoords="offset points",
+            va="center",
+            fontsize=9,
+            color=style.QUIET,
+            annotation_clip=False,
+        )
+    ax.annotate(
+        "contacts",
+        (1.0, 1.0),
+        (8, 2),
+        xycoords="axes fraction",
+        textcoords="offset points",
+        fontsize=9,
+        color=style.QUIET,
+        annotation_clip=False,
+    )
     ax.set_yticks(place, [style.name_of(name) for name in ranking["policy"]])
     style.quiet(ax, grid="x")
     detail = "Lines: 95 %, for all policies at once. Diamonds are exact."
