@@ -18,4 +18,4 @@ def _found() -> Iterator[type[Policy]]:
                 yield thing
 
 
-REGISTRY: Mapping[str, type[Policy]] = {policy.name: policy for policy in _found()}  # type: ignore[attr-defined]
+REGISTRY: Mapping[str, type[Policy]] = {policy.name: policy for policy in _found()}  # type: ignore[attr-defined]  # seen by `_found`

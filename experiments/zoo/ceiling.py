@@ -72,7 +72,7 @@ def _population(world: World, n_users: int, seed: list[int]) -> Timeline:
 
 
 def _training(world: World, timeline: Timeline, seed: int) -> Training:
-    knows: RewardModel = TrueScores(world)  # type: ignore[assignment]
+    knows: RewardModel = TrueScores(world)  # type: ignore[assignment]  # policies ask for predictions alone
     return Training(
         timeline=timeline,
         reward_model=knows,
