@@ -27,6 +27,7 @@ from engagex_sim.worlds import World
 from experiments.inputs import (
     Options,
     blocks_from,
+    check_world,
     executor_from,
     extra_files_from,
     files_from,
@@ -89,6 +90,7 @@ def evaluated(
     policies = load_policies(_specs(name, options, experiment))
     files, kind = files_from(options), executor_from(options)
     extra_files = extra_files_from(options, files)
+    check_world(options, files)
     check_resume(options, files)
     terminal.warn_of_compilation()
     settings, said = on_usable_device(settings)

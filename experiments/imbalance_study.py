@@ -95,7 +95,7 @@ def _of_repeat(settings: Settings, log: str, repeat: int, strategy: str) -> Sett
     change: dict[str, Any] = {"imbalance": strategy, "seed": settings.seed + repeat, "threads": 1}
     if log in WORLDS:
         change["cap_days"] = WORLDS[log].cap.days
-    return Settings(**settings.model_dump() | change)
+    return settings.model_copy(update=change)
 
 
 def _measured(tasks: Sequence[Task], processes: int, terminal: Terminal) -> pd.DataFrame:

@@ -62,11 +62,6 @@ class Files:
 def files_from(options: Options) -> Files | None:
     """The log's files, None where none is given. Raises `InputError` where one of the two is missing."""
     triggers, actions = options["triggers"], options["actions"]
-    if options.get("world") not in (None, *WORLDS):
-        raise InputError(f"There is no world {options['world']!r}; there are: {', '.join(WORLDS)}.")
-    world = next((name for name in ("world", "n_users") if options.get(name) is not None), None)
-    if world is not None and (triggers is not None or actions is not None):
-        raise InputError(f"--{world.replace('_', '-')} is about a synthetic world; leave it out for a log of your own.")
     if triggers is None and actions is None:
         alone = next((name for name in ("users", "columns") if options[name] is not None), None)
         if alone is None:
@@ -94,6 +89,15 @@ def extra_files_from(options: Options, main: Files | None) -> Files | None:
         missing, given = ("triggers", "actions") if triggers is None else ("actions", "triggers")
         raise InputError(f"--extra-{missing} is missing: a log is two files, and only --extra-{given} is given.")
     return Files(Path(triggers), Path(actions), main.users)
+
+
+def check_world(options: Options, files: Files | None) -> None:
+    """Raise `InputError` where a world is asked for that there is not, or beside files."""
+    if options["world"] not in (None, *WORLDS):
+        raise InputError(f"There is no world {options['world']!r}; there are: {', '.join(WORLDS)}.")
+    about = next((name for name in ("world", "n_users") if options[name] is not None), None)
+    if about is not None and files is not None:
+        raise InputError(f"--{about.replace('_', '-')} is about a synthetic world; leave it out for a log of your own.")
 
 
 def blocks_from(files: Files, options: Options, settings: LogSettings) -> LogBlocks:

@@ -164,7 +164,7 @@ def test_of_a_log_of_ones_own_there_are_metrics_and_verdicts_and_no_truth(tmp_pa
         (["--strategies", "none,luck"], "--strategies has no 'luck'; there are: none, scale_pos_weight,"),
         (["--strategies", ","], "--strategies names nothing"),
         (["--repeats", "0"], "--repeats and --n-users are at least 1."),
-        (["--grid", "huge"], "--grid should be"),
+        (["--grid", "huge"], "The grid is one of light, small, full, or a JSON or TOML file"),
         (["--triggers", "t.csv"], "--actions is missing"),
         (["--worlds", "visits", "--triggers", "t.csv", "--actions", "a.csv"], "two studies; give one of them"),
     ],
