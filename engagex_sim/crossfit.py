@@ -70,7 +70,8 @@ def fit(
 
     def learn() -> Learned:
         shown = contacts if extra is None else joined(contacts, extra)
-        return _learn(shown, evaluation, settings, seed, cap_modelled, carry, represented)
+        own = np.arange(len(shown)) < len(contacts)
+        return _learn(shown, own, evaluation, settings, seed, cap_modelled, carry, represented)
 
     models = kept(learn)
     training = Training(
@@ -88,6 +89,7 @@ def fit(
 
 def _learn(
     contacts: Timeline,
+    own: BoolArray,
     evaluation: Timeline,
     settings: Settings,
     seed: int,
@@ -95,13 +97,14 @@ def _learn(
     carry: Carried,
     represented: float,
 ) -> Learned:
-    """The models, from all contacts and from the evaluation period."""
+    """The models, from all contacts, of which those of the log itself are its `own`, and from the evaluation period."""
     reward_model = RewardModel.fit(
         contacts.free_context(),
         contacts.action,
         contacts.reward,
         contacts.user_key[contacts.user_of_row],
         contacts.time,
+        own=own,
         imbalance=settings.imbalance,
         grid=settings.grid,
         seed=seed,

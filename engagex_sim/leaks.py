@@ -79,8 +79,9 @@ def leak_signs(contacts: Timeline) -> list[Sign]:
     several = np.bincount(user)[user] > 1
     if label[several].sum() < MIN_POSITIVES:
         return strong
+    folds = user_folds(some.user_key[user[several]], label[several], 0)
     label, user = label[several], user[several]
-    return strong + [_no_spread(name, values[several], label, user) for name, values in features.items()]
+    return strong + [_no_spread(name, values[several], label, user, folds) for name, values in features.items()]
 
 
 def _too_strong(name: str, values: MatrixArray, label: IntArray, folds: list[Split]) -> Sign:
@@ -100,14 +101,15 @@ def _too_strong(name: str, values: MatrixArray, label: IntArray, folds: list[Spl
     )
 
 
-def _no_spread(name: str, values: MatrixArray, label: IntArray, user: IntArray) -> Sign:
+def _no_spread(name: str, values: MatrixArray, label: IntArray, user: IntArray, folds: list[Split]) -> Sign:
     """Given the feature, a user's results make up for each other: it holds their sum.
 
     R = Σ (Σ e)² / Σ Σ e² over users, each with several contacts, where e = result − share of interests at this value of
-    the feature. Independent results give 1, those of users who differ in what the feature does not say more than 1; a
-    user's own rate gives 0.
+    the feature among other users. Independent results give 1, those of users who differ in what the feature does not
+    say more than 1; a user's own rate gives 0.
     """
-    left = label - DecisionTreeClassifier(**_TREE).fit(values, label).predict_proba(values)[:, 1]
+    share = cross_val_predict(DecisionTreeClassifier(**_TREE), values, label, cv=folds, method="predict_proba")[:, 1]
+    left = label - share
     n = int(user.max()) + 1
     of_sum, summed = sums_by(user, left, n) ** 2, sums_by(user, left**2, n)
     total = float(summed.sum())

@@ -107,6 +107,21 @@ def test_more_data_brings_predictions_nearer_to_the_truth(prepared):
     assert error(joined(contacts, both.extra.contacts)) < 0.9 * error(contacts)
 
 
+@pytest.mark.parametrize("grid", ["light", "small"])
+def test_another_logs_rate_of_interest_is_not_taken_over(prepared, grid):
+    """In the other log five times as many are interested; the log's own contacts are still predicted on its level."""
+    before, both = prepared
+    contacts, extra = before.timeline.contacts(), both.extra.contacts
+    eager = (np.random.default_rng(0).random(len(extra)) < 0.12) | (extra.reward > 0)
+    shown = joined(contacts, replace(extra, reward=eager.astype(np.float64)))
+    own = np.arange(len(shown)) < len(contacts)
+    key = shown.user_key[shown.user_of_row]
+    model = RewardModel.fit(shown.free_context(), shown.action, shown.reward, key, shown.time, own=own, grid=grid)
+    predicted = model.predict(shown.free_context())[:, 0]
+    assert predicted[own].mean() == pytest.approx(contacts.reward.mean(), rel=0.15)
+    assert predicted[~own].mean() < 0.5 * eager.mean()
+
+
 def test_days_kinds_and_categories_mean_the_same_in_both():
     """An earlier log has negative days; kinds and categories are found by their labels, in whatever order."""
     main_log, extra = tables(WORLD, 300, 0), tables(WORLD, 300, 1)

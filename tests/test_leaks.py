@@ -73,6 +73,21 @@ def test_a_missing_value_or_a_text_may_tell_too():
     assert leak_flag(replace(contacts, columns={**contacts.columns, "state": word}))["flagged"]
 
 
+def test_a_number_of_each_user_is_no_leak_where_users_are_few():
+    """Forty users with twenty contacts each: whatever tells users apart could stand for their rates by chance."""
+    users, each = 40, 20
+    rng = np.random.default_rng(0)
+    block = decisions(
+        [np.linspace(0, 30, each).tolist() for _ in range(users)],
+        [[1] * each for _ in range(users)],
+        (rng.random((users, each)) < 0.2).astype(int).tolist(),
+        columns={"size": Column(np.repeat(rng.random(users), each))},
+    )
+    signs = leak_signs(Timeline.of(block, Cap(0)).contacts())
+    assert [sign.feature for sign in signs] == ["size", "size"]
+    assert leak_flag(Timeline.of(block, Cap(0)).contacts())["flagged"] is False
+
+
 def test_past_results_are_no_leak():
     """What was known before the contact may be read, however much it says."""
     contacts = long_log()

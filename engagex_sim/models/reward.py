@@ -12,7 +12,7 @@ import xgboost as xgb
 from sklearn.metrics import precision_recall_curve
 
 from engagex_sim.augment import Account, Augmenter, Columns, RowGenerator, TreeSynthesis
-from engagex_sim.columns import FloatArray, IntArray, KeyArray
+from engagex_sim.columns import BoolArray, FloatArray, IntArray, KeyArray
 from engagex_sim.grids import Grid, GridValues
 from engagex_sim.models.calibrate import Calibration, constant, fit_calibration
 from engagex_sim.models.encoding import FeatureEncoder
@@ -50,6 +50,7 @@ class RewardModel:
         user_key: KeyArray,
         time: IntArray,
         *,
+        own: BoolArray | None = None,
         imbalance: Imbalance = "none",
         grid: Grid | GridValues = "small",
         seed: int = 0,
@@ -65,6 +66,9 @@ class RewardModel:
         to them (van den Goorbergh et al. 2022). Where a fold would have to learn from a handful of one class, every row
         gets the mean, shrunk by half an observation of each class. The answer depends on `seed` and not on `threads`.
 
+        Where `own` (n,) is given, settings, calibration and threshold are judged on its rows alone: the others come
+        from another log, whose base rate is another one.
+
         With `imbalance` "augment" rows are written by `generator` (None: the local one), which raises `InputError`
         where it gives none; `cap_days` is the contact cap that they must respect.
         """
@@ -76,6 +80,7 @@ class RewardModel:
             matrix[:, -1] = action - 1
             types.append("c")
         label = reward.astype(np.int64)
+        own = np.ones(len(label), dtype=np.bool_) if own is None else own
         augmenter = None
         if imbalance == "augment":
             augmenter = Augmenter(_columns(encoder, kinds), generator or TreeSynthesis(), cap_days)
@@ -90,15 +95,17 @@ class RewardModel:
             seed=seed,
             threads=threads,
             device=device,
+            own=own,
             augmenter=augmenter,
         )
-        if found is None:
-            mean = (float(reward.sum()) + 0.5) / (len(reward) + 1.0)
+        if found is None or not 0 < reward[own].sum() < own.sum():
+            mean = (float(reward[own].sum()) + 0.5) / (float(own.sum()) + 1.0)
             return cls(encoder, kinds, None, constant(mean), mean, {})
-        fitted = fit_calibration(found.held_out_margin, reward, SLOPE_SD)
+        margin, outcome = found.held_out_margin[own], reward[own]
+        fitted = fit_calibration(margin, outcome, SLOPE_SD)
         if fitted.slope < 0:  # held-out rows come out in the wrong order: nothing was learned
-            fitted = constant(float(reward.mean()))
-        threshold = best_f1_threshold(reward, fitted.probabilities(found.held_out_margin))
+            fitted = constant(float(outcome.mean()))
+        threshold = best_f1_threshold(outcome, fitted.probabilities(margin))
         calibration = Calibration(fitted.intercept - fitted.slope * found.shift, fitted.slope)
         found.booster.set_param({"nthread": threads, "device": "cpu"})
         accounts = () if augmenter is None else augmenter.accounts

@@ -14,7 +14,7 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.model_selection import GridSearchCV, cross_val_predict
 
 from engagex_sim.augment import Augmenter
-from engagex_sim.columns import FloatArray, IntArray, KeyArray
+from engagex_sim.columns import BoolArray, FloatArray, IntArray, KeyArray
 from engagex_sim.grids import Grid, GridValues, values_of
 from engagex_sim.hashing import uniforms
 from engagex_sim.models.calibrate import log_odds
@@ -35,6 +35,7 @@ _FIXED: Mapping[str, Any] = {"tree_method": "hist", "enable_categorical": True, 
 _UNLESS_GIVEN: Mapping[str, float] = {"max_depth": 2, "learning_rate": 0.1}  # where a grid does not vary them
 MIN_CHILD_WEIGHT = 5.0
 REG_LAMBDA = 20.0
+_AGAINST_CURVATURE = ("min_child_weight", "reg_lambda", "reg_alpha", "gamma")
 LIGHT: Mapping[str, float] = {name: values[0] for name, values in values_of("light").items()}
 Split = tuple[IntArray, IntArray]
 
@@ -61,10 +62,12 @@ def search(
     seed: int,
     threads: int,
     device: Device = "cpu",
+    own: BoolArray | None = None,
     augmenter: Augmenter | None = None,
 ) -> Search | None:
     """Grid search over n rows; None without features, or where a fold lacks `MIN_OF_A_CLASS` rows of a class.
 
+    Where `own` (n,) is given, settings are judged on its rows: the others, of another log, are only learned from.
     `augmenter` writes the rows for the imbalance setting "augment".
     """
     folds = _learnable_folds(matrix, label, user_key, seed)
@@ -76,8 +79,14 @@ def search(
         if grid == "light":
             best = LIGHT
         else:
-            splits = folds + later_split(folds[0], label, time)
-            best = _best(EarlyStopped(model, splits, shift), values_of(grid), matrix, label)
+            judged = folds if own is None else [(train, held_out[own[held_out]]) for train, held_out in folds]
+            splits = judged + later_split(judged[0], label, time)
+            strength = _strength(label, imbalance)
+            values = {
+                name: [value * strength for value in tried] if name in _AGAINST_CURVATURE else tried
+                for name, tried in values_of(grid).items()
+            }
+            best = _best(EarlyStopped(model, splits, shift), values, matrix, label)
         model.set_params(**_of_model(best)).fit(matrix, label)
         held_out = _held_out(model, matrix, label, folds)
     return Search(
@@ -213,6 +222,12 @@ def later_split(fold: Split, label: IntArray, time: IntArray) -> list[Split]:
     return [split] if all(len(np.unique(label[part])) == 2 for part in split) else []
 
 
+def _strength(label: IntArray, imbalance: Imbalance) -> float:
+    """By how much regularisation is multiplied: balanced classes have 0.5 / (rarer share) times the curvature."""
+    share = float(label.mean())
+    return 1.0 if imbalance == "none" else 0.5 / min(share, 1.0 - share)
+
+
 def _pipeline(
     feature_types: list[str], label: IntArray, imbalance: Imbalance, seed: int, augmenter: Augmenter | None = None
 ) -> Pipeline:
@@ -222,7 +237,6 @@ def _pipeline(
     """
     share = label.mean()
     odds = share / (1.0 - share)
-    balanced = imbalance != "none"
     resample: Any = "passthrough"
     if imbalance in ("smote", "both"):
         ratio = min(odds, 1.0 / odds) ** (0.0 if imbalance == "smote" else 0.5)
@@ -231,8 +245,7 @@ def _pipeline(
         resample = FunctionSampler(func=oversample, kw_args=settings, validate=False)
     if imbalance == "augment":
         resample = FunctionSampler(func=augmenter, kw_args={"ratio": 1.0, "seed": seed}, validate=False)
-    # Balanced classes have 0.5 / (rarer share) times the curvature, which is what regularisation is measured against.
-    strength = 0.5 / min(share, 1.0 - share) if balanced else 1.0
+    strength = _strength(label, imbalance)
     model = xgb.XGBClassifier(
         **_FIXED,
         **_UNLESS_GIVEN,
