@@ -50,6 +50,10 @@ class Settings(LogSettings):
     holdout: float | None = Field(default=None, gt=0, lt=1)  # share of users to judge on; the others train, no folds
     value: float = Field(default=5.0, ge=0)  # what an interested user earns
     cost: float = Field(default=1.0, ge=0)  # what a contact costs
+    kind_cap: dict[str, float] = Field(default_factory=dict)  # days between contacts of a kind; or "email=28,…"
+    exempt: tuple[str, ...] = ()  # kinds that the cap does not block, and that do not count for it; or "service,…"
+    quiet_hours: tuple[int, int] | None = None  # no contact from hour … until hour …; or "22-8"
+    stop_after_interest: bool = False  # nobody is contacted again after an interest
     imbalance: Imbalance = "none"
     llm_url: str | None = None  # of a server that writes the rows for "augment"; None: they are made without one
     llm_model: str | None = None
@@ -64,6 +68,40 @@ class Settings(LogSettings):
         if isinstance(given, str | Path) and given not in get_args(Grid):
             return read_grid(Path(given))
         return checked_grid(given, "The grid") if isinstance(given, Mapping) else given
+
+    @field_validator("kind_cap", mode="before")
+    @classmethod
+    def _kind_cap(cls, given: Any) -> Any:
+        if not isinstance(given, str):
+            return given
+        pairs = [pair.rpartition("=") for pair in given.split(",")]
+        if not all(kind.strip() and days.strip() for kind, _, days in pairs):
+            raise ValueError("Input should be a list of kind=days, as in email=28,letter=60")
+        return {kind.strip(): days.strip() for kind, _, days in pairs}
+
+    @field_validator("kind_cap")
+    @classmethod
+    def _days(cls, caps: dict[str, float]) -> dict[str, float]:
+        if not all(0 < days < 36_525 for days in caps.values()):
+            raise ValueError("Input should be caps of more than 0 and less than 36,525 days")
+        return caps
+
+    @field_validator("exempt", mode="before")
+    @classmethod
+    def _exempt(cls, given: Any) -> Any:
+        return tuple(kind.strip() for kind in given.split(",") if kind.strip()) if isinstance(given, str) else given
+
+    @field_validator("quiet_hours", mode="before")
+    @classmethod
+    def _quiet_hours(cls, given: Any) -> Any:
+        hours = [part.strip() for part in given.split("-")] if isinstance(given, str) else given
+        if hours is None:
+            return None
+        if len(hours) == 2 and all(str(hour).isdecimal() and int(hour) <= 24 for hour in hours):
+            begin, end = (int(hour) % 24 for hour in hours)
+            if begin != end:
+                return begin, end
+        raise ValueError("Input should be two hours of the day, as in 22-8")
 
     @field_validator("refit_boot")
     @classmethod
