@@ -40,6 +40,7 @@ from engagex_sim.policy import Policy, policy_name
 from engagex_sim.policy_states import states_carried
 from engagex_sim.preparation import Prepared, prepare, with_extra
 from engagex_sim.result import CURRENT, HEADLINE, PRIMARY, Result
+from engagex_sim.rules import Rules
 from engagex_sim.settings import Settings, first_problem
 from engagex_sim.splitting import Splitting, held_out
 from engagex_sim.tables import curve_table, interval_table, summary_table
@@ -60,6 +61,7 @@ class CrossFitted:
     fitted: tuple[Fitted, ...]
     splitting: Splitting
     fold_shares: FloatArray  # (folds,) share of the judged users that each fold's models judge
+    rules: Rules  # that the policies keep to, beside the cap
 
 
 @dataclass(frozen=True, repr=False)  # Dask names tasks by it
@@ -75,12 +77,13 @@ class _Observation:
     cap_modelled: bool
     carry: Carried
     resampling: Resampling
+    rules: Rules
 
     def __call__(self, block: int) -> Judged:
         """The block observed, None if it has no judged user, and how many users each fold's models judge."""
         t = self.blocks.timeline(block).evaluation()
         judged = self.splitting.judged(t.user_key)
-        common = (self.days, self.margins, self.cap_modelled, self.carry, self.resampling)
+        common = (self.days, self.margins, self.cap_modelled, self.carry, self.resampling, self.rules)
         observed = []
         for own, models, rows in zip(judged, self.fitted, self.rows_at_once, strict=True):
             part = t.user_start[:-1] // rows
@@ -251,6 +254,7 @@ def cross_fit(
     What `checkpoint` has already is not computed again.
     """
     evaluation, whole, cap_modelled = prepared.evaluation, prepared.whole, prepared.cap_modelled
+    rules = evaluation.rules_of(settings)
     splitting = _splitting(prepared, settings)
     splits = splitting.judged(evaluation.user_key)
     if any(not judged.any() or judged.all() for judged in splits):
@@ -285,7 +289,7 @@ def cross_fit(
 
     with workers("threads", at_once) as side_by_side:
         fitted = list(_counting(side_by_side(fit_fold, splitting.count), splitting.count, "learning", step))
-    trial = whole.rows(np.arange(len(whole)) < TRIAL_ROWS)
+    trial = whole.under(rules.without_stop).rows(np.arange(len(whole)) < TRIAL_ROWS)
     carried_by = [[states_carried(policy, trial, carry.weights) for policy in models.policies] for models in fitted]
     observation = _Observation(
         prepared.blocks,
@@ -297,6 +301,7 @@ def cross_fit(
         cap_modelled,
         carry,
         Resampling.of(prepared.facts.n_users, settings.seed, settings.n_boot),
+        rules,
     )
     n_blocks = len(prepared.blocks)
     blocks = checkpoint.blocks(over, observation, n_blocks)
@@ -308,6 +313,7 @@ def cross_fit(
         tuple(fitted),
         splitting,
         judged_users / judged_users.sum(),
+        rules,
     )
 
 
@@ -363,6 +369,7 @@ def estimate_all(
         recalibrate=not prepared.facts.propensity_logged,
         interest_value=settings.value,
         contact_cost=settings.cost,
+        stop_after_interest=settings.stop_after_interest,
         only=only,
     )
 
@@ -382,11 +389,11 @@ def policy_truths(
 
     Of a policy that learns: the mean over its folds' versions, weighted by the users that each was evaluated on.
     """
-    share = crossfitted.fold_shares
+    share, rules = crossfitted.fold_shares, crossfitted.rules
     truths = {CURRENT: true_value(world, world.logging, settings.value, settings.cost, n_users)}
     for i, policy in enumerate(policies):
         versions = [f.policies[i] for f in crossfitted.fitted] if hasattr(policy, "fit") else [policy]
-        each = [true_value(world, version, settings.value, settings.cost, n_users) for version in versions]
+        each = [true_value(world, version, settings.value, settings.cost, n_users, rules=rules) for version in versions]
         weight = share if len(each) > 1 else np.ones(1)
         truths[policy_name(policy)] = Truth(
             metrics={m: float(np.dot(weight, [t.metrics[m] for t in each])) for m in each[0].metrics},

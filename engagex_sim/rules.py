@@ -25,7 +25,7 @@ class Rules:
     """The rules in the terms of a log with K kinds, numbered from 0."""
 
     windows: tuple[tuple[int, ...], ...] = ()  # [j][k] seconds for which a contact of kind j forbids k; (): the cap
-    masks: tuple[tuple[bool, ...], ...] = ()  # every set of kinds that these may leave open; the first has all
+    masks: tuple[tuple[bool, ...], ...] = ()  # sets of kinds that these may leave open; first all
     quiet: tuple[int, int] | None = None  # hours of the day: no contact from the first one on until the second
     stop: bool = False  # nobody is contacted again after an interest
 
@@ -37,8 +37,7 @@ class Rules:
         where a kind is not in the log, its cap is shorter than the general one, or a rule does not suit the log.
         """
         s = settings
-        asked = bool(s.kind_cap or s.exempt or s.quiet_hours or s.stop_after_interest)
-        if asked and not is_choice:
+        if s.rules_asked and not is_choice:
             raise InputError(
                 "In this log contacting is not a choice, only the kind is, so no rule can forbid a contact: leave out"
                 " --kind-cap, --exempt, --quiet-hours and --stop-after-interest."
@@ -60,7 +59,8 @@ class Rules:
         for free, *rested in product((True, False), repeat=1 + int(capped.sum())):
             is_open = ~bound | free
             is_open[capped] = np.array(rested, dtype=np.bool_) & is_open[capped]
-            masks.add(tuple(is_open.tolist()))
+            if is_open.any():
+                masks.add(tuple(is_open.tolist()))
         return cls(
             windows=tuple(tuple(int(seconds) for seconds in row) for row in windows),
             masks=tuple(sorted(masks, reverse=True)),

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic_core import PydanticCustomError
 
 from engagex_sim.grids import Grid, GridValues, checked_grid, read_grid, values_of
 
@@ -76,14 +77,14 @@ class Settings(LogSettings):
             return given
         pairs = [pair.rpartition("=") for pair in given.split(",")]
         if not all(kind.strip() and days.strip() for kind, _, days in pairs):
-            raise ValueError("Input should be a list of kind=days, as in email=28,letter=60")
+            raise PydanticCustomError("rule", "Input should be a list of kind=days, as in email=28,letter=60")
         return {kind.strip(): days.strip() for kind, _, days in pairs}
 
     @field_validator("kind_cap")
     @classmethod
     def _days(cls, caps: dict[str, float]) -> dict[str, float]:
         if not all(0 < days < 36_525 for days in caps.values()):
-            raise ValueError("Input should be caps of more than 0 and less than 36,525 days")
+            raise PydanticCustomError("rule", "Input should be caps of more than 0 and less than 36,525 days")
         return caps
 
     @field_validator("exempt", mode="before")
@@ -101,7 +102,7 @@ class Settings(LogSettings):
             begin, end = (int(hour) % 24 for hour in hours)
             if begin != end:
                 return begin, end
-        raise ValueError("Input should be two hours of the day, as in 22-8")
+        raise PydanticCustomError("rule", "Input should be two hours of the day, as in 22-8")
 
     @field_validator("refit_boot")
     @classmethod
@@ -113,6 +114,11 @@ class Settings(LogSettings):
     seed: int = Field(default=0, ge=0, lt=2**63)
     device: Device = "cpu"  # where models are trained
     threads: int = Field(default=1, ge=1, le=1024)
+
+    @property
+    def rules_asked(self) -> bool:
+        """Whether policies under trial keep to rules beside the cap."""
+        return bool(self.kind_cap or self.exempt or self.quiet_hours or self.stop_after_interest)
 
     def resolved(self) -> dict[str, Any]:
         """Likewise; `grid` is a word, and `grid_values` are the values that are tried."""

@@ -13,6 +13,7 @@ from engagex_sim.decisions import Decisions, starts
 from engagex_sim.features import History, exogenous_features, history_features, replay, replay_kinds
 from engagex_sim.policy import Context
 from engagex_sim.rules import NO_RULES, Rules
+from engagex_sim.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -161,6 +162,11 @@ class Timeline:
             other_time=self.other_time[inside],
             other_reward=self.other_reward[inside],
         )
+
+    def rules_of(self, settings: Settings) -> Rules:
+        """The rules that the settings ask for in this log. Raises `InputError` for one that does not suit it."""
+        by_day = bool((self.time % DAY == 0).all())
+        return Rules.of(settings, self.kinds, self.contact_is_a_choice, by_day)
 
     def under(self, rules: Rules) -> Self:
         """As policies under trial see it that keep to `rules`; of an evaluation period, see `evaluation`.
