@@ -50,6 +50,7 @@ class Estimates:
     curve_jackknife: FloatArray  # (g, p + 1, d)
     overlap: Sequence[Mapping[str, Overlap]]  # per policy: kind of weights → overlap
     weights: Sequence[FloatArray]  # (c,) per policy: cap-marginal weights
+    stopped: Sequence[FloatArray]  # (c,) per policy: weighted interests that a stop after the first one prevents
     shrinkage: FloatArray  # (p, e) λ that SLOPE chose on the interests; NaN where weights are not shrunk
     rollout: FloatArray  # (p, m) by the reward model in simulated histories; NaN where the recursion serves
     bernstein: FloatArray  # (p, 4) finite-sample ends of the value and of the lift, from `ips_cap`; NaN if unbounded
@@ -148,6 +149,7 @@ def estimate(
         curve_jackknife=curve_jackknife,
         overlap=[plan.overlap for plan in plans],
         weights=[plan.weights for plan in plans],
+        stopped=[plan.stopped for plan in plans],
         shrinkage=np.array([plan.shrinkage for plan in plans]),
         rollout=np.array([_rolled_out(o, policy, interest_value, contact_cost) for policy in o.policies]),
         bernstein=np.array([plan.bernstein for plan in plans]),

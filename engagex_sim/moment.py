@@ -81,12 +81,12 @@ class Moment:
     @property
     def free(self) -> BoolArray:
         """(n,) who may be contacted now, with some kind."""
-        return self.open_kinds.any(axis=1)
+        return np.asarray(self.open_kinds.any(axis=1), dtype=np.bool_)
 
     @property
     def settled(self) -> BoolArray:
         """(n,) who is not contacted again after an interest."""
-        return (self.history.interests > 0) & self.rules.stop
+        return np.asarray((self.history.interests > 0) & self.rules.stop, dtype=np.bool_)
 
     @property
     def next_eligible(self) -> IntArray:

@@ -121,6 +121,33 @@ class Rules:
 NO_RULES = Rules()
 
 
+def rule_notes(settings: Settings) -> list[str]:
+    """What the strategies under trial keep to beside the cap, and how they are valued, a sentence each."""
+    s = settings
+    said = [f"contacts of kind {kind} {days:g} days apart" for kind, days in s.kind_cap.items()]
+    said += [f"{kind} exempt from the cap" for kind in s.exempt]
+    if s.quiet_hours is not None:
+        said.append(f"no contact from {s.quiet_hours[0]}:00 to {s.quiet_hours[1]}:00")
+    if s.stop_after_interest:
+        said.append("nobody contacted again after an interest")
+    if not said:
+        return []
+    notes = [f"Every strategy but the current one keeps to rules beside the cap: {'; '.join(said)}."]
+    if s.kind_cap or s.exempt:
+        notes.append(
+            "How often a strategy contacts under rules by kind is the mean over simulated contact histories of each"
+            " user, which need no reward model; where it learns how many contacts it will make, these are of the"
+            " current strategy's kinds."
+        )
+    if s.stop_after_interest:
+        notes.append(
+            "Where contacts stop after an interest, interests are the users who would be interested without that rule:"
+            " until then nothing differs. Estimators that do not tell interested users are undefined, and the bounds"
+            " for a hidden cause take the interests that are prevented as they are."
+        )
+    return notes
+
+
 def _check_kinds(settings: Settings, kinds: Sequence[str]) -> None:
     unknown = [kind for kind in (*settings.kind_cap, *settings.exempt) if kind not in kinds]
     if unknown:

@@ -72,7 +72,7 @@ class Timeline:
             user_key=d.user_key,
             user_id=d.user_id,
             evaluation_start=d.evaluation_start,
-            initial=History(*initial, last_of_kind),
+            initial=replace(History(*initial), last_of_kind=last_of_kind),
             time=d.time,
             action=d.action,
             reward=d.reward,

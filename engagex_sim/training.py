@@ -57,18 +57,19 @@ class Training:
             return contact_probabilities(t, when_free[:, None, None])[:, 0, 0]
         masks = np.array(t.rules.masks or [(True,) * len(t.kinds)])
         wanted = np.where(t.rules.awake(t.time), when_free, 0.0)
-        shares = np.bincount(t.action, minlength=len(t.kinds) + 1)[1:]
+        shares = np.bincount(t.action, minlength=len(t.kinds) + 1)[1:].astype(np.float64)
         by_mask = np.stack(
             [spread(wanted, shares, action_mask(np.tile(mask, (len(t), 1)), len(mask), True))[:, 1:] for mask in masks]
         )
         if t.rules.by_kind:
             histories = Histories(NO_STATE, NO_STATE, self._interest if t.rules.stop else None, HISTORIES)
-            return histories.run(t, by_mask[:, :, None]).sum(axis=(1, 2))
-        if not t.rules.stop:
-            return contact_probabilities(t, by_mask[0][:, None]).sum(axis=(1, 2))
-        until_interest = np.stack([by_mask[0], np.zeros_like(by_mask[0])], axis=1)
-        q = contact_probabilities(t, until_interest, States(interests=True), interest=self._interest)
-        return q.sum(axis=(1, 2))
+            q = histories.run(t, by_mask[:, :, None])
+        elif t.rules.stop:
+            until_interest = np.stack([by_mask[0], np.zeros_like(by_mask[0])], axis=1)
+            q = contact_probabilities(t, until_interest, States(interests=True), interest=self._interest)
+        else:
+            q = contact_probabilities(t, by_mask[0][:, None])
+        return np.asarray(q.sum(axis=(1, 2)))
 
     @cached_property
     def _interest(self) -> FloatArray:
