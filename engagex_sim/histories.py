@@ -6,7 +6,8 @@ stands (Rao and Blackwell):
 
     q_t(S, k) = mean over histories of 1[S_t = S] h_t(S, k | the kinds that are open)
 
-The mean is unbiased however few the histories are, and so is every estimate that is linear in q.
+The mean is unbiased however few the histories are, and so is every estimate that is linear in q. Where kinds are exempt
+and none has a cap of its own, the recursion tells it exactly, as long as no other state is carried.
 """
 
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ import numpy as np
 
 from engagex_sim.columns import BoolArray, FloatArray, IntArray
 from engagex_sim.hashing import uniforms
+from engagex_sim.occupancy import contact_probabilities_with_exempt_kinds
 from engagex_sim.rules import Rules
 from engagex_sim.states import States
 from engagex_sim.timeline import Timeline
@@ -34,7 +36,15 @@ class Histories:
     count: int = HISTORIES
 
     def run(self, t: Timeline, by_mask: FloatArray) -> FloatArray:
-        """q (n, S, K) by the states of the weights, from h (P, n, S or 1, K) by the sets of kinds that are open."""
+        """q (n, S, K) by the states of the weights, from h (P, n, S or 1, K) by the sets of kinds that are open.
+
+        Exact where exempt kinds are the only rule by kind and there is one state.
+        """
+        exempt = t.rules.exempt(t.cap)
+        if exempt is not None and self.states.size == 1 and not t.rules.stop:
+            when_free = by_mask[0, :, 0]
+            when_blocked = by_mask[1, :, 0] if len(by_mask) > 1 else np.zeros_like(when_free)
+            return contact_probabilities_with_exempt_kinds(t, when_free, when_blocked, exempt)[:, None]
         everybody = np.arange(t.n_users)
         q, _ = self._mean(t, by_mask, t.user_start[:-1], t.user_start[1:], everybody)
         return q

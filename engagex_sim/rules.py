@@ -73,6 +73,13 @@ class Rules:
         """Whether what a contact forbids depends on its kind."""
         return bool(self.windows)
 
+    def exempt(self, cap: Cap) -> BoolArray | None:
+        """(K,) the exempt kinds, where no kind has a cap of its own; None where one has, or no rule is by kind."""
+        windows = np.array(self.windows)
+        bound = windows.diagonal() > 0 if self.by_kind else np.zeros(0, dtype=np.bool_)
+        alone = self.by_kind and np.array_equal(windows, np.where(bound[:, None] & bound, cap.seconds, 0))
+        return ~bound if alone else None
+
     @property
     def need_history(self) -> bool:
         """Whether they ask for more of a user's history than the last contact."""

@@ -20,6 +20,7 @@ from engagex_sim.report.answers import answers
 from engagex_sim.report.files import write_result
 from engagex_sim.report.sentences import economics_sentences, headline_sentence, policy_sentences
 from engagex_sim.result import Result
+from engagex_sim.rules import rule_notes
 from engagex_sim.settings import Settings
 from engagex_sim.splitting import held_out
 from engagex_sim.states import NO_STATE
@@ -112,7 +113,7 @@ def evaluated(
             policies = [policy for policy in policies if not isinstance(policy, Never)]  # nobody can be left alone
         names = [policy_name(policy) for policy in policies]
         terminal.say(plan(source.name, names, source.log.quality, prepared.facts, settings))
-        for note in [*prepared.notes, *sent_elsewhere(settings)]:
+        for note in [*prepared.notes, *rule_notes(settings), *sent_elsewhere(settings)]:
             terminal.say(note)
         for policy in _try_out(policies, prepared):
             terminal.say(reads_results(policy))

@@ -5,7 +5,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from blocks import decisions
+from blocks import decisions, user_times
+from hypothesis import given
+from hypothesis import strategies as st
 from rule_book import KINDS, rules_of
 
 from engagex_sim.cap import DAY, Cap
@@ -134,6 +136,45 @@ def test_a_user_has_the_same_histories_in_whatever_block() -> None:
     last = t.user_of_row == 2
     alone = histories.run(t.users(np.arange(3) == 2), found[1][:, last])
     assert np.array_equal(histories.run(t, found[1])[last], alone)
+
+
+def test_exempt_kinds_by_hand() -> None:
+    """Cap 14 days. Free on day 0: 0.5 email, 0.2 service; blocked: 0.4 service. Then half are free, and so on."""
+    rules = rules_of(cap_days=14, exempt=["service"])
+    block = decisions([[0, 1, 14.5], [0, 1]], [[0, 0, 0], [1, 0]], kinds=KINDS, evaluation_start=0.5)
+    early = Timeline.of(decisions([[0, 1, 14.5]], kinds=KINDS), Cap(14)).evaluation().under(rules)
+    late = Timeline.of(block, Cap(14)).evaluation().under(rules)
+    masks = np.array(rules.masks)
+    assert masks.tolist() == [[True, True, True], [False, False, True]]
+
+    def by_mask(n: int) -> AnyArray:
+        return np.stack([np.tile([0.5, 0, 0.2], (n, 1)), np.tile([0, 0, 0.4], (n, 1))])[:, :, None]
+
+    q = Histories(NO_STATE, NO_STATE).run(early, by_mask(3))[:, 0]
+    # free 1; 1 − 0.5; 1 − 0.25, since day 0 lies outside
+    np.testing.assert_allclose(q, [[0.5, 0, 0.2], [0.25, 0, 0.3], [0.375, 0, 0.25]])
+    q = Histories(NO_STATE, NO_STATE).run(late, by_mask(3))[:, 0]
+    np.testing.assert_allclose(q, [[0.5, 0, 0.2], [0.25, 0, 0.3], [0, 0, 0.4]])  # an email on day 0 blocks
+
+
+@given(user_times(), st.sampled_from([0, 7, 14]), st.sets(st.sampled_from(KINDS)), st.integers(0, 100))
+def test_the_recursion_with_exempt_kinds_is_what_histories_tend_to(
+    times: list[list[float]], cap: float, exempt: set[str], seed: int
+) -> None:
+    """Of a policy that leaves little to chance, so that a few histories say all: contacts are sure or impossible."""
+    rules = rules_of(cap_days=cap, exempt=sorted(exempt))
+    timeline = Timeline.of(decisions(times, kinds=KINDS), Cap(cap)).evaluation().under(rules)
+    wanted = np.random.default_rng(seed).integers(0, 4, len(timeline))
+
+    def sure(mask: tuple[bool, ...]) -> AnyArray:
+        return np.eye(4)[wanted][:, 1:] * mask
+
+    by_mask = np.stack([sure(mask) for mask in rules.masks or ((True,) * 3,)])[:, :, None]
+    histories = Histories(NO_STATE, NO_STATE, None, 1)
+    simulated, _ = histories._mean(
+        timeline, by_mask, timeline.user_start[:-1], timeline.user_start[1:], np.arange(timeline.n_users)
+    )
+    np.testing.assert_allclose(histories.run(timeline, by_mask), simulated, atol=1e-12)
 
 
 def test_one_history_of_a_policy_that_leaves_nothing_to_chance_is_enough() -> None:
