@@ -53,6 +53,7 @@ class Estimates:
     stopped: Sequence[FloatArray]  # (c,) per policy: weighted interests that a stop after the first one prevents
     shrinkage: FloatArray  # (p, e) λ that SLOPE chose on the interests; NaN where weights are not shrunk
     rollout: FloatArray  # (p, m) by the reward model in simulated histories; NaN where the recursion serves
+    stop_after_interest: bool  # whether the policies contact nobody again after an interest
     bernstein: FloatArray  # (p, 4) finite-sample ends of the value and of the lift, from `ips_cap`; NaN if unbounded
 
 
@@ -152,6 +153,7 @@ def estimate(
         stopped=[plan.stopped for plan in plans],
         shrinkage=np.array([plan.shrinkage for plan in plans]),
         rollout=np.array([_rolled_out(o, policy, interest_value, contact_cost) for policy in o.policies]),
+        stop_after_interest=stop_after_interest,
         bernstein=np.array([plan.bernstein for plan in plans]),
     )
 

@@ -111,6 +111,7 @@ def evaluated(
                 prepared = with_extra(prepared, extra, like)
         if options["policies"] is None and not prepared.facts.contact_is_a_choice:
             policies = [policy for policy in policies if not isinstance(policy, Never)]  # nobody can be left alone
+        prepared.evaluation.rules_of(settings)  # what does not suit the log is refused before anything slow begins
         names = [policy_name(policy) for policy in policies]
         terminal.say(plan(source.name, names, source.log.quality, prepared.facts, settings))
         for note in [*prepared.notes, *rule_notes(settings), *sent_elsewhere(settings)]:
