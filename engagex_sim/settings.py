@@ -121,9 +121,14 @@ class Settings(LogSettings):
         return bool(self.kind_cap or self.exempt or self.quiet_hours or self.stop_after_interest)
 
     def resolved(self) -> dict[str, Any]:
-        """Likewise; `grid` is a word, and `grid_values` are the values that are tried."""
+        """Likewise; `grid` is a word, `grid_values` are the values that are tried, and rules are text, None if none."""
         word = self.grid if isinstance(self.grid, str) else "file"
-        return super().resolved() | {"grid": word, "grid_values": values_of(self.grid)}
+        rules = {
+            "kind_cap": ",".join(f"{kind}={days:g}" for kind, days in self.kind_cap.items()) or None,
+            "exempt": ",".join(self.exempt) or None,
+            "quiet_hours": None if self.quiet_hours is None else "{}-{}".format(*self.quiet_hours),
+        }
+        return super().resolved() | {"grid": word, "grid_values": values_of(self.grid)} | rules
 
 
 def first_problem(error: ValidationError) -> str:

@@ -145,7 +145,7 @@ def test_a_scheduler_that_does_not_answer_is_named() -> None:
 def test_learning_from_a_sample_of_users_gives_nearly_the_same_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     log = a_log(n_users=10_000)
     everything, _, whole = found(log, 3)
-    monkeypatch.setattr(preparation, "SAMPLE_ROWS", len(log[0]) // 3)
+    monkeypatch.setattr(preparation, "SAMPLE_ROWS", len(log) // 3)
     sampled, crossfitted, part = found(log, 3)
     assert 0.25 < sampled.sampled.mean() < sampled.represented + 0.2 < 0.7
     assert sampled.represented == pytest.approx(1 / 3, abs=0.05)

@@ -169,6 +169,9 @@ def test_rules_as_text_are_those_as_values() -> None:
     text = Settings(kind_cap="email=28, letter=60", exempt="service", quiet_hours="22-8")
     assert text == Settings(kind_cap={"email": 28, "letter": 60}, exempt=("service",), quiet_hours=(22, 8))
     assert Rules.of(Settings(), KINDS) == NO_RULES
+    written = {name: text.resolved()[name] for name in ("kind_cap", "exempt", "quiet_hours")}
+    assert written == {"kind_cap": "email=28,letter=60", "exempt": "service", "quiet_hours": "22-8"}
+    assert Settings(**written) == text
 
 
 def test_rules_need_a_log_in_which_contacting_is_a_choice() -> None:
