@@ -13,7 +13,7 @@ from engagex_sim.estimate import METRICS, NAMES, Estimates
 from engagex_sim.evaluation import cross_fit, estimate_all
 from engagex_sim.kinds import spread
 from engagex_sim.policy import Context, Policy
-from engagex_sim.preparation import prepare_decisions
+from engagex_sim.preparation import prepare_decisions, refusal
 from engagex_sim.rules import Rules
 from engagex_sim.settings import Settings
 from engagex_sim.worlds import logged_decisions, true_value, visible
@@ -101,3 +101,14 @@ def test_the_headline_tells_the_truth_under_rules(name: str) -> None:
         m = METRICS.index(metric)
         error = found.replicates[:, 0, HEADLINE, m].std() + 0.005 * abs(truth[metric])  # of the population itself
         assert abs(found.value[0, HEADLINE, m] - truth[metric]) < 4 * error
+
+
+@pytest.mark.parametrize("keeps_cap", [True, False])
+def test_exempt_kinds_are_not_judged_by_a_log_without_contacts_in_quick_succession(keeps_cap: bool) -> None:
+    world = WORLDS[keeps_cap]
+    log = visible(logged_decisions(world, 500, np.random.default_rng(0)))
+    timeline = prepare_decisions(log, Settings(cap_days=world.cap_days)).timeline
+    asked = {name: Rules.of(Settings(cap_days=world.cap_days, **RULES[name]), KINDS) for name in ("exempt", "capped")}
+    said = refusal(timeline, asked["exempt"])
+    assert said is None if not keeps_cap else "0 days apart would do (leave out --exempt)" in str(said)
+    assert refusal(timeline, asked["capped"]) is None
