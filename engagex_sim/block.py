@@ -1,5 +1,6 @@
 """A block of users with everything that does not depend on the policy under trial."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,7 @@ from engagex_sim.crossfit import Fitted
 from engagex_sim.days import Days
 from engagex_sim.dependence import Carried
 from engagex_sim.occupancy import contact_probabilities, contact_probabilities_after
+from engagex_sim.rules import Rules
 from engagex_sim.states import States
 from engagex_sim.timeline import Timeline
 
@@ -18,6 +20,8 @@ class Block:
     """A block of n decision points of u users: c logged contacts, p pairs of interests, S states of the weights."""
 
     timeline: Timeline
+    rules: Rules  # that the target policies keep to, beside the cap
+    trial: Timeline  # the timeline as target policies see it: under the rules, but for what follows an interest
     fitted: Fitted
     days: Days
     day: IntArray  # (n,)
@@ -65,7 +69,7 @@ class Recursion:
         return self.predicted[:, self.states.within(self.weights)] if self.states.interests else None
 
     def run(self, t: Timeline, when_free: FloatArray) -> FloatArray:
-        """q (n, S, K) by the states of the weights."""
+        """q (n, S, K) by the states of the weights, from h (n, S or 1, K)."""
         return self._summed(
             contact_probabilities(
                 t,
@@ -77,20 +81,21 @@ class Recursion:
             )
         )
 
-    def pairs(self, block: Block, when_free: FloatArray) -> FloatArray:
-        """q(second | contact and interest at first), shape (p,)."""
-        early, position = np.unique(block.first, return_inverse=True)
+    def after(self, t: Timeline, when_free: FloatArray, first: IntArray) -> tuple[IntArray, FloatArray]:
+        """Likewise given a contact of interest at row `first[j]`, for the user's later rows.
+
+        Returns where the answers of each of `first` (j,) begin (j + 1,), and q (m, S, K).
+        """
         start, _, q = contact_probabilities_after(
-            block.timeline,
+            t,
             when_free,
             self.states,
-            early,
+            first,
             bound=self.bound,
             unexplained=self.unexplained,
             interest=self._interest,
         )
-        row = start[position] + block.second - block.first - 1
-        return np.asarray(self._summed(q[row])[np.arange(len(row)), block.state[block.second], block.kind_of_second])
+        return start, self._summed(q)
 
     def _summed(self, q: FloatArray) -> FloatArray:
         if self.states == self.weights:
@@ -99,6 +104,14 @@ class Recursion:
         for fine, coarse in enumerate(self.states.within(self.weights)):
             out[:, coarse] += q[:, fine]
         return out
+
+
+def of_pairs(block: Block, after: Callable[[IntArray], tuple[IntArray, FloatArray]]) -> FloatArray:
+    """q(second | contact and interest at first), shape (p,), from q after a contact, see `Recursion.after`."""
+    early, position = np.unique(block.first, return_inverse=True)
+    start, q = after(early)
+    row = start[position] + block.second - block.first - 1
+    return np.asarray(q[row, block.state[block.second], block.kind_of_second])
 
 
 def at_logged_states(when_free: FloatArray, t: Timeline, bound: bool) -> FloatArray:

@@ -24,6 +24,7 @@ from engagex_sim.policy import Policy
 from engagex_sim.policy_states import states_carried
 from engagex_sim.preparation import Prepared
 from engagex_sim.result import HEADLINE, PRIMARY
+from engagex_sim.rules import Rules
 from engagex_sim.settings import Settings
 from engagex_sim.splitting import Splitting
 
@@ -41,6 +42,7 @@ class CrossFitted:
     fitted: tuple[Fitted, ...]
     splitting: Splitting
     fold_shares: FloatArray  # (folds,) share of the judged users that each fold's models judge
+    rules: Rules  # that the policies keep to, beside the cap
 
 
 @dataclass(frozen=True, repr=False)  # Dask names tasks by it
@@ -56,12 +58,13 @@ class _Observation:
     cap_modelled: bool
     carry: Carried
     resampling: Resampling
+    rules: Rules
 
     def __call__(self, block: int) -> Judged:
         """The block observed, None if it has no judged user, and how many users each fold's models judge."""
         t = self.blocks.timeline(block).evaluation()
         judged = self.splitting.judged(t.user_key)
-        common = (self.days, self.margins, self.cap_modelled, self.carry, self.resampling)
+        common = (self.days, self.margins, self.cap_modelled, self.carry, self.resampling, self.rules)
         observed = []
         for own, models, rows in zip(judged, self.fitted, self.rows_at_once, strict=True):
             part = t.user_start[:-1] // rows
@@ -83,6 +86,7 @@ def cross_fit(
     What `checkpoint` has already is not computed again.
     """
     evaluation, whole, cap_modelled = prepared.evaluation, prepared.whole, prepared.cap_modelled
+    rules = evaluation.rules_of(settings)
     splitting = splitting_of(prepared, settings)
     splits = splitting.judged(evaluation.user_key)
     if any(not judged.any() or judged.all() for judged in splits):
@@ -117,7 +121,7 @@ def cross_fit(
 
     with workers("threads", at_once) as side_by_side:
         fitted = list(_counting(side_by_side(fit_fold, splitting.count), splitting.count, "learning", step))
-    trial = whole.rows(np.arange(len(whole)) < TRIAL_ROWS)
+    trial = whole.under(rules.without_stop).rows(np.arange(len(whole)) < TRIAL_ROWS)
     carried_by = [[states_carried(policy, trial, carry.weights) for policy in models.policies] for models in fitted]
     observation = _Observation(
         prepared.blocks,
@@ -129,6 +133,7 @@ def cross_fit(
         cap_modelled,
         carry,
         Resampling.of(prepared.facts.n_users, settings.seed, settings.n_boot),
+        rules,
     )
     n_blocks = len(prepared.blocks)
     blocks = checkpoint.blocks(over, observation, n_blocks)
@@ -140,6 +145,7 @@ def cross_fit(
         tuple(fitted),
         splitting,
         judged_users / judged_users.sum(),
+        rules,
     )
 
 
@@ -196,5 +202,6 @@ def estimate_all(
         recalibrate=not prepared.facts.propensity_logged,
         interest_value=settings.value,
         contact_cost=settings.cost,
+        stop_after_interest=settings.stop_after_interest,
         only=only,
     )

@@ -43,9 +43,10 @@ class Cap:
 def action_mask(allowed: BoolArray, n_kinds: int, contact_is_a_choice: bool) -> BoolArray:
     """The action mask, shape (n, n_kinds + 1).
 
-    Column 0 (no contact) is open unless contacting is not a choice; columns 1..K are open where `allowed`.
+    Column 0 (no contact) is open unless contacting is not a choice; columns 1..K are open where `allowed`, which is
+    (n,), or (n, n_kinds) where it differs by kind.
     """
     mask = np.empty((len(allowed), n_kinds + 1), dtype=np.bool_)
     mask[:, 0] = contact_is_a_choice
-    mask[:, 1:] = allowed[:, None]
+    mask[:, 1:] = allowed if allowed.ndim == 2 else allowed[:, None]
     return mask

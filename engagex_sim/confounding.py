@@ -24,18 +24,21 @@ def hidden_cause(
     observed: Observed,
     weights: Sequence[FloatArray],
     names: Sequence[str],
+    stopped: Sequence[FloatArray] | None = None,
     *,
     strengths: Sequence[float] = STRENGTHS,
 ) -> HiddenCause:
     """Bounds by strength Λ, one row per policy and each of `strengths`, and the breaking point of every policy.
 
-    `weights` are the recalibrated cap-marginal weights (c,) of each policy. The bootstrap draws the users that the
+    `weights` are the recalibrated cap-marginal weights (c,) of each policy; `stopped` (c,) the weighted interests that
+    a stop after the first one prevents, which the bounds take as they are. The bootstrap draws the users that the
     headline's does, so that at Λ = 1 the bounds are the percentile interval of `dr_cap`.
     """
     o, n_active, resampling = observed, len(observed.user_key), observed.resampling
+    stopped = [np.zeros(len(o.user))] * len(weights) if stopped is None else stopped
     columns = [o.current.sum(axis=1)]
-    for policy, weight in zip(o.policies, weights, strict=True):
-        columns.append(sums_by(o.user, weight * (o.reward - o.predicted), n_active))
+    for policy, weight, prevented in zip(o.policies, weights, stopped, strict=True):
+        columns.append(sums_by(o.user, weight * (o.reward - o.predicted) - prevented, n_active))
         columns.append(exposure(weight, policy.logged.contact_probability, o.reward, o.user, n_active))
     sums = bootstrap_sums(np.column_stack(columns), o.user_key, resampling.seed, resampling.n_boot)
     for p, policy in enumerate(o.policies):

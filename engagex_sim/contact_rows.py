@@ -103,6 +103,14 @@ def chance_missed(o: Observed, policy: ObservedPolicy, weight: FloatArray, facto
     return np.asarray(liked - at_least_one(liked, o.first, o.second, pair))
 
 
+def unneeded_contacts(policy: ObservedPolicy, weight: FloatArray, reward: FloatArray, missed: FloatArray) -> FloatArray:
+    """(c,) weighted contacts after a first interest, at the contact of that interest: what a stop there saves.
+
+    `missed` (c,) is the user's `chance_missed`, so that w r − missed adds up to the chance of a first interest.
+    """
+    return (weight * reward - missed) * possible(policy.logged.contacts_after)
+
+
 def first_interest(o: Observed) -> FloatArray:
     """(c,) 1 at each user's first interest."""
     first = np.zeros(len(o.user))

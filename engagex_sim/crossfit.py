@@ -75,7 +75,7 @@ def fit(
 
     models = kept(learn)
     training = Training(
-        timeline=evaluation if sampled.all() else evaluation.users(sampled),
+        timeline=(evaluation if sampled.all() else evaluation.users(sampled)).under(evaluation.rules_of(settings)),
         reward_model=models.reward_model,
         logging=models.logging,
         cap=timeline.cap,

@@ -18,7 +18,7 @@ Observation = dict[str, Any]
 
 
 class EngageXEnv(gymnasium.Env[Observation, np.int64]):
-    """Replays users' timelines; the contact cap is an action mask.
+    """Replays users' timelines; the contact cap, and the timeline's rules beside it, are an action mask.
 
     Action space:
         `Discrete(K + 1)`: 0 = no contact, 1..K = contact with that kind. `info["action_mask"]` (int8) and
@@ -106,7 +106,8 @@ class EngageXEnv(gymnasium.Env[Observation, np.int64]):
             chance = float(self._chance(context)[0, taken - 1])
             reward = float(self.np_random.random() < chance)
             time = self._timeline.time[[self._row]]
-            self._state = History(time, self._state.contacts + 1, self._state.interests + int(reward))
+            self._state = self._state.copy()
+            self._state.contacted(np.zeros(1, dtype=np.int64), time, np.array([taken - 1]), np.array([int(reward)]))
         self._row += 1
         return self._observation(), reward, self._row >= self._end, False, self._info(illegal, chance)
 

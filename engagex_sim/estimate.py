@@ -9,7 +9,15 @@ import numpy as np
 
 from engagex_sim.block import sums_by_day
 from engagex_sim.columns import FloatArray, sums_by
-from engagex_sim.contact_rows import chance_missed, contact_rows, first_interest, other_rows, possible, shrinkage
+from engagex_sim.contact_rows import (
+    chance_missed,
+    contact_rows,
+    first_interest,
+    other_rows,
+    possible,
+    shrinkage,
+    unneeded_contacts,
+)
 from engagex_sim.observed import Observed, ObservedPolicy
 from engagex_sim.ope.intervals import empirical_bernstein
 from engagex_sim.ope.raking import raking_factors
@@ -42,8 +50,10 @@ class Estimates:
     curve_jackknife: FloatArray  # (g, p + 1, d)
     overlap: Sequence[Mapping[str, Overlap]]  # per policy: kind of weights → overlap
     weights: Sequence[FloatArray]  # (c,) per policy: cap-marginal weights
+    stopped: Sequence[FloatArray]  # (c,) per policy: weighted interests that a stop after the first one prevents
     shrinkage: FloatArray  # (p, e) λ that SLOPE chose on the interests; NaN where weights are not shrunk
     rollout: FloatArray  # (p, m) by the reward model in simulated histories; NaN where the recursion serves
+    stop_after_interest: bool  # whether the policies contact nobody again after an interest
     bernstein: FloatArray  # (p, 4) finite-sample ends of the value and of the lift, from `ips_cap`; NaN if unbounded
 
 
@@ -85,6 +95,7 @@ class _Plan:
     shrinkage: list[float]  # (e,)
     overlap: dict[str, Overlap]
     weights: FloatArray  # (c,) cap-marginal
+    stopped: FloatArray  # (c,) weighted interests that a stop after the first one prevents
     bernstein: list[float]
 
 
@@ -94,12 +105,16 @@ def estimate(
     recalibrate: bool,
     interest_value: float,
     contact_cost: float,
+    stop_after_interest: bool = False,
     only: Collection[str] = NAMES,
 ) -> Estimates:
     """All estimates from one set of users, paired in the resamples in which they were observed.
 
     `recalibrate` rakes the modelled contact probabilities of the logging policy to the contacts made; it is off where
     the log states its propensities. Estimators that are not among `only` are NaN.
+
+    With `stop_after_interest` policies contact nobody again after an interest, and the observed blocks leave that out.
+    Histories agree up to a first interest, so interests under this rule are the users who are interested without it.
     """
     o = observed
     factor = np.ones(len(o.user))
@@ -108,8 +123,8 @@ def estimate(
         factor[explained] = raking_factors(o.levels[explained], o.expected)
         factor[o.propensity_logged] = 1.0
     columns = _Columns()
-    plans = [_plan(o, policy, factor, columns, only) for policy in o.policies]
-    corrections = [plan.weights * (o.reward - o.predicted) for plan in plans]
+    plans = [_plan(o, policy, factor, columns, only, stop_after_interest) for policy in o.policies]
+    corrections = [plan.weights * (o.reward - o.predicted) - plan.stopped for plan in plans]
     sums, current, by_day = _resampled(o, columns.columns, corrections)
     undefined = np.full(len(sums), np.nan)
     values = np.empty((len(sums), len(plans), len(NAMES), len(METRICS)))
@@ -135,13 +150,17 @@ def estimate(
         curve_jackknife=curve_jackknife,
         overlap=[plan.overlap for plan in plans],
         weights=[plan.weights for plan in plans],
+        stopped=[plan.stopped for plan in plans],
         shrinkage=np.array([plan.shrinkage for plan in plans]),
         rollout=np.array([_rolled_out(o, policy, interest_value, contact_cost) for policy in o.policies]),
+        stop_after_interest=stop_after_interest,
         bernstein=np.array([plan.bernstein for plan in plans]),
     )
 
 
-def _plan(o: Observed, policy: ObservedPolicy, factor: FloatArray, columns: _Columns, only: Collection[str]) -> _Plan:
+def _plan(
+    o: Observed, policy: ObservedPolicy, factor: FloatArray, columns: _Columns, only: Collection[str], stops: bool
+) -> _Plan:
     """Weigh the logged contacts for one policy, and note their amounts in `columns`.
 
     `factor` (c,) recalibrates the logging policy.
@@ -162,7 +181,8 @@ def _plan(o: Observed, policy: ObservedPolicy, factor: FloatArray, columns: _Col
 
     for full_name in NAMES:
         name, kind = full_name.rsplit("_", 1)
-        if full_name not in only or (kind == "cap" and not by_recursion):
+        exact = name in ("ips", "snips", "dr", "sndr")
+        if full_name not in only or (kind == "cap" and not (by_recursion and (exact or not stops))):
             strengths.append(float("nan"))
             parts.append([None] * 3)
             continue
@@ -172,8 +192,14 @@ def _plan(o: Observed, policy: ObservedPolicy, factor: FloatArray, columns: _Col
         of_contacts, interested = None, None
         if estimator.shrinkage is None:  # λ weighs the bias of interests against their noise, not that of contacts
             of_contacts = part(contacts.contact_terms(estimator), others.contact_terms(estimator))
-        if kind == "cap" and name in ("ips", "snips", "dr", "sndr"):
+        if kind == "cap" and exact:
             interested = part(own._replace(base=own.base - missed), rest)
+            if stops:
+                saved = unneeded_contacts(policy, weights["cap"], o.reward, missed)
+                made = contacts.contact_terms(estimator)
+                of_contacts = part(made._replace(base=made.base - saved), others.contact_terms(estimator))
+                parts.append([interested, of_contacts, interested])
+                continue
         elif kind == "traj" and name in ("ips", "snips"):
             interested = part(replace(contacts, reward=once).terms(estimator, strength), rest)
         parts.append([part(own, rest), of_contacts, interested])
@@ -182,7 +208,8 @@ def _plan(o: Observed, policy: ObservedPolicy, factor: FloatArray, columns: _Col
         shrinkage=strengths,
         overlap={kind: _overlap(o, policy, kind, weight) for kind, weight in weights.items()},
         weights=weights["cap"],
-        bernstein=_bernstein(o, weights["cap"], policy.bound / factor.min(initial=1.0)),
+        stopped=missed if stops else np.zeros(len(o.user)),
+        bernstein=_bernstein(o, weights["cap"], np.inf if stops else policy.bound / factor.min(initial=1.0)),
     )
 
 

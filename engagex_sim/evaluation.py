@@ -26,8 +26,9 @@ from engagex_sim.models.device import on_usable_device
 from engagex_sim.models.metrics import reliability_table
 from engagex_sim.ope.verdict import BETTER, UNANSWERABLE, WORSE
 from engagex_sim.policy import Policy, policy_name
-from engagex_sim.preparation import Prepared, prepare, with_extra
+from engagex_sim.preparation import Prepared, prepare, refusal, with_extra
 from engagex_sim.result import CURRENT, HEADLINE, PRIMARY, Result
+from engagex_sim.rules import rule_notes
 from engagex_sim.settings import Settings, first_problem
 from engagex_sim.splitting import held_out
 from engagex_sim.tables import curve_table, interval_table, summary_table
@@ -70,8 +71,9 @@ def evaluate_prepared(
         step("true values")
         truths = policy_truths(world, policies, crossfitted, settings, truth_users)
     step("diagnostics")
-    summary = summary_table(names, estimates, prepared.facts.n_users, truths, prepared.refusal)
-    causes = hidden_cause(observed, estimates.weights, names)
+    refused = prepared.refusal or refusal(prepared.timeline, crossfitted.rules)
+    summary = summary_table(names, estimates, prepared.facts.n_users, truths, refused)
+    causes = hidden_cause(observed, estimates.weights, names, estimates.stopped)
     overlaps = [own["cap"] for own in estimates.overlap]
     contacts, splitting = prepared.timeline.contacts(), crossfitted.splitting
     train = [
@@ -80,7 +82,7 @@ def evaluate_prepared(
     ]
     scored = Scored.held_out(observed, crossfitted.fitted)
     found = flags(prepared, crossfitted.fitted, splitting, crossfitted.carried)
-    exploration = _exploration(prepared, crossfitted, names, summary)
+    exploration = _exploration(prepared, crossfitted, names, summary, refused)
     importance, effects = importance_tables(
         prepared.evaluation.contacts(), crossfitted.fitted, splitting, np.random.default_rng(settings.seed)
     )
@@ -112,7 +114,12 @@ def evaluate_prepared(
         quality=quality,
         extra_quality=None if prepared.extra is None else prepared.extra.quality,
         facts=prepared.facts,
-        notes=(*prepared.notes, *crossfitted.carried.notes, *([] if written is None else [written["sentence"]])),
+        notes=(
+            *prepared.notes,
+            *rule_notes(settings),
+            *crossfitted.carried.notes,
+            *([] if written is None else [written["sentence"]]),
+        ),
         settings=settings,
         augmentation=written,
     )
@@ -131,15 +138,15 @@ def _told(breaking: pd.DataFrame, summary: pd.DataFrame) -> pd.DataFrame:
 
 
 def _exploration(
-    prepared: Prepared, crossfitted: CrossFitted, names: Sequence[str], summary: pd.DataFrame
+    prepared: Prepared, crossfitted: CrossFitted, names: Sequence[str], summary: pd.DataFrame, refused: str | None
 ) -> pd.DataFrame:
     """The exploration plans of the policies that this log cannot answer for."""
     plans = [plan_of_nothing()]
     head = summary[(summary["estimator"] == HEADLINE) & (summary["metric"] == PRIMARY)].set_index("policy")
     for p, name in enumerate(names):
-        if prepared.refusal is not None or head.loc[name, "verdict"] != UNANSWERABLE:
+        if refused is not None or head.loc[name, "verdict"] != UNANSWERABLE:
             continue
-        found = explore(prepared, crossfitted.fitted, crossfitted.splitting, crossfitted.carried, p)
+        found = explore(prepared, crossfitted.fitted, crossfitted.splitting, crossfitted.carried, p, crossfitted.rules)
         if found is not None:
             words = found.plan.assign(policy=name, where=found.where, sentence=found.sentence)
             plans.append(words.assign(lacking_share=found.lacking_share))
@@ -200,11 +207,11 @@ def policy_truths(
 
     Of a policy that learns: the mean over its folds' versions, weighted by the users that each was evaluated on.
     """
-    share = crossfitted.fold_shares
+    share, rules = crossfitted.fold_shares, crossfitted.rules
     truths = {CURRENT: true_value(world, world.logging, settings.value, settings.cost, n_users)}
     for i, policy in enumerate(policies):
         versions = [f.policies[i] for f in crossfitted.fitted] if hasattr(policy, "fit") else [policy]
-        each = [true_value(world, version, settings.value, settings.cost, n_users) for version in versions]
+        each = [true_value(world, version, settings.value, settings.cost, n_users, rules=rules) for version in versions]
         weight = share if len(each) > 1 else np.ones(1)
         truths[policy_name(policy)] = Truth(
             metrics={m: float(np.dot(weight, [t.metrics[m] for t in each])) for m in each[0].metrics},

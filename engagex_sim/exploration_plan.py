@@ -14,6 +14,7 @@ from engagex_sim.exploration import Sums, block_sums, lacks_support, plan, sente
 from engagex_sim.policy import policy_name
 from engagex_sim.policy_states import policy_by_state
 from engagex_sim.preparation import Prepared
+from engagex_sim.rules import NO_RULES, Rules
 from engagex_sim.splitting import Splitting
 from engagex_sim.states import States
 from engagex_sim.support import SupportRows, support_rows, where
@@ -32,18 +33,27 @@ class Exploration(NamedTuple):
 
 
 def explore(
-    prepared: Prepared, fitted: Sequence[Fitted], splitting: Splitting, carry: Carried, policy: int
+    prepared: Prepared,
+    fitted: Sequence[Fitted],
+    splitting: Splitting,
+    carry: Carried,
+    policy: int,
+    rules: Rules = NO_RULES,
 ) -> Exploration | None:
-    """The plan for the policy at position `policy` of each of `fitted`; None where it reads its own past results.
+    """The plan for the policy at position `policy` of each of `fitted`, which keeps to `rules` beside the cap.
 
+    None where it reads its own past results, or where the rules need more of a user's history than the last contact.
     From the sampled users of a large log, scaled to all of them.
     """
+    if rules.need_history:
+        return None
     evaluation = prepared.whole
     block = evaluation.user_start[:-1] // (ROWS_AT_ONCE // carry.logging.size)
     sums, rows, rng = [], [], np.random.default_rng(0)
     for judged, models in zip(splitting.judged(evaluation.user_key), fitted, strict=True):
         for b in np.unique(block[judged]):
-            found = _block(evaluation.users(judged & (block == b)), models, carry, policy, prepared.cap_modelled, rng)
+            users = evaluation.users(judged & (block == b))
+            found = _block(users, models, carry, policy, prepared.cap_modelled, rules, rng)
             if found is None:
                 return None
             sums.append(found[0])
@@ -58,9 +68,15 @@ def explore(
 
 
 def _block(
-    t: Timeline, models: Fitted, carry: Carried, policy: int, cap_modelled: bool, rng: np.random.Generator
+    t: Timeline,
+    models: Fitted,
+    carry: Carried,
+    policy: int,
+    cap_modelled: bool,
+    rules: Rules,
+    rng: np.random.Generator,
 ) -> tuple[Sums, SupportRows] | None:
-    _, by_state = policy_by_state(models.policies[policy], t, carry.weights)
+    _, by_state = policy_by_state(models.policies[policy], t.under(rules), carry.weights)
     if by_state is None:
         return None
     context = t.free_context()

@@ -6,7 +6,7 @@ from typing import Self
 
 import numpy as np
 
-from engagex_sim.cap import DAY, Cap
+from engagex_sim.cap import DAY, NEVER, Cap
 from engagex_sim.columns import BoolArray, Column, IntArray
 from engagex_sim.decision_points import decisions_of
 from engagex_sim.errors import InputError
@@ -46,6 +46,7 @@ class Extra:
             own,
             cap=main.cap,
             kinds=main.kinds,
+            initial=replace(own.initial, last_of_kind=np.full((own.n_users, len(main.kinds)), NEVER)),  # none decides
             action=action,
             columns={name: columns[name] for name in main.columns},
             log_start=main.log_start,

@@ -4,7 +4,7 @@ Every feature is causal: it uses what was known just before the decision, the de
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Self
 
 import numba
@@ -21,6 +21,9 @@ COMPUTED = frozenset(  # exogenous features that are not columns of the log
 )
 
 
+NOT_TOLD = np.zeros((0, 0), dtype=np.int64)
+
+
 @dataclass(frozen=True)
 class History:
     """What contacts made so far leave behind: per decision point just before it, or per user at one moment."""
@@ -28,6 +31,7 @@ class History:
     last_contact: IntArray  # (n,) time of the last contact, NEVER if none
     contacts: IntArray  # (n,) contacts so far
     interests: IntArray  # (n,) interests so far
+    last_of_kind: IntArray = field(default_factory=lambda: NOT_TOLD)  # (n, K) likewise by kind; only rules by kind ask
 
     @classmethod
     def none(cls, n: int) -> Self:
@@ -40,7 +44,23 @@ class History:
         return cls(*(np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(cls)))
 
     def take(self, rows: AnyArray | slice) -> Self:
-        return type(self)(self.last_contact[rows], self.contacts[rows], self.interests[rows])
+        of_kind = self.last_of_kind[rows] if len(self.last_of_kind) else self.last_of_kind
+        return type(self)(self.last_contact[rows], self.contacts[rows], self.interests[rows], of_kind)
+
+    def copy(self) -> Self:
+        """Its own arrays, for `contacted` to change."""
+        return type(self)(*(getattr(self, f.name).copy() for f in fields(self)))
+
+    def contacted(self, who: AnyArray, time: IntArray, kind: IntArray, liked: IntArray) -> None:
+        """Add contacts of `kind` (m,), from 0, at `time` (m,) to the entries at `who` (m,), in place.
+
+        `liked` (m,) is 1 where they led to interest. No entry is there twice.
+        """
+        self.last_contact[who] = time
+        self.contacts[who] += 1
+        self.interests[who] += liked
+        if len(self.last_of_kind):
+            self.last_of_kind[who, kind] = time
 
 
 def history_features(time: IntArray, history: History) -> dict[str, FloatArray]:
@@ -172,3 +192,30 @@ def replay(
                 now_made += 1
                 now_liked += int(reward[row])
     return last, made, liked
+
+
+@numba.njit(cache=True, nogil=True)
+def replay_kinds(
+    user_start: IntArray,
+    time: IntArray,
+    action: IntArray,
+    other_start: IntArray,
+    other_time: IntArray,
+    last_of_kind: IntArray,
+) -> IntArray:
+    """Times (n, K) of the last contact of each kind just before each decision, from those at the start (n_users, K).
+
+    An "other" contact is of no known kind, so it stands for one of every kind.
+    """
+    last = np.empty((len(time), last_of_kind.shape[1]), dtype=np.int64)
+    for user in range(len(user_start) - 1):
+        now = last_of_kind[user].copy()
+        other = other_start[user]
+        for row in range(user_start[user], user_start[user + 1]):
+            while other < other_start[user + 1] and other_time[other] < time[row]:
+                now = np.maximum(now, other_time[other])
+                other += 1
+            last[row] = now
+            if action[row] > 0:
+                now[action[row] - 1] = time[row]
+    return last

@@ -3,9 +3,11 @@
 Everything that is linear in the decision points happens here, once, block by block.
 """
 
+from functools import partial
+
 import numpy as np
 
-from engagex_sim.block import Block, Recursion, at_logged_states, sums_by_day
+from engagex_sim.block import Block, Recursion, at_logged_states, of_pairs, sums_by_day
 from engagex_sim.columns import FloatArray, IntArray, sums_by
 from engagex_sim.crossfit import Fitted
 from engagex_sim.days import Days
@@ -15,6 +17,7 @@ from engagex_sim.observed import Observed, ObservedPolicy
 from engagex_sim.ope.resampling import Resampling, resampled_sums
 from engagex_sim.policy_states import with_no_contact
 from engagex_sim.policy_terms import UserSums, policy_terms
+from engagex_sim.rules import NO_RULES, Rules
 from engagex_sim.timeline import Timeline
 
 
@@ -26,8 +29,11 @@ def observe(
     cap_modelled: bool,
     carry: Carried,
     resampling: Resampling,
+    rules: Rules = NO_RULES,
 ) -> Observed:
     """Reduce one block of users, whose models and policies were fitted on other users.
+
+    The policies keep to `rules` beside the cap; the current strategy is modelled as the log shows it.
 
     Every block of an evaluation takes the same `resampling`. Raises `InputError` for a policy that answers wrongly.
     """
@@ -47,6 +53,8 @@ def observe(
     explained = ~t.breaks_cap[contact] if cap_modelled else np.ones(len(contact), dtype=np.bool_)
     block = Block(
         timeline=t,
+        rules=rules,
+        trial=t.under(rules.without_stop),
         fitted=fitted,
         days=days,
         day=day,
@@ -101,7 +109,7 @@ def observe(
         levels=np.column_stack([*(level[contact] for level in levels), taken, state[contact], own_score]),
         first=first,
         second=second,
-        pair_logging=np.where(explained[second], recursion.pairs(block, hazard), 0.0),
+        pair_logging=np.where(explained[second], of_pairs(block, partial(recursion.after, t, hazard)), 0.0),
         policies=tuple(
             ObservedPolicy.of(own, active, sums[:, 2 + p * width : 2 + (p + 1) * width]) for p, own in enumerate(terms)
         ),

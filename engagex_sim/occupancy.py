@@ -12,6 +12,8 @@ to the state of who was just contacted, and time moves it on from one class of r
 equation needs no Markov assumption for that, only the right probability of a contact given the state.
 """
 
+from dataclasses import replace
+
 import numba
 import numpy as np
 
@@ -50,6 +52,28 @@ def contact_probabilities(
         np.full(len(t), NEVER) if unexplained is None else unexplained,
         interest,
     )
+
+
+def contact_probabilities_with_exempt_kinds(
+    timeline: Timeline, when_free: FloatArray, when_blocked: FloatArray, exempt: BoolArray
+) -> FloatArray:
+    """q_t(k), shape (n, K), where kinds `exempt` (K,) neither count for the cap nor are blocked by it.
+
+    From h_t(k), (n, K), where the cap leaves the user free and where it does not:
+
+        q_t(k) = free_t h_t(k | free) + (1 − free_t) h_t(k | blocked)
+    """
+    t, bound = timeline, ~exempt
+    last = t.initial.last_of_kind[:, bound].max(axis=1, initial=NEVER)
+    since = replace(t, initial=replace(t.initial, last_contact=last))
+    counted = contact_probabilities(since, when_free[:, None, bound]).sum(axis=(1, 2))
+    span = int(t.time.max(initial=0) - t.time.min(initial=0)) + t.cap.seconds + 1
+    moment = t.user_of_row * span + t.time - t.time.min(initial=0)  # ascending; users lie further apart than the cap
+    inside = np.searchsorted(moment, moment - t.cap.seconds, side="right")  # the first row in the window before each
+    total = np.concatenate([[0.0], np.cumsum(counted)])
+    blocked = np.clip(total[np.arange(len(t))] - total[np.minimum(inside, np.arange(len(t)))], 0.0, 1.0)
+    free = np.where(t.cap.allows(t.time, last[t.user_of_row]), 1.0 - blocked, 0.0)[:, None]
+    return free * when_free + (1.0 - free) * when_blocked
 
 
 def contact_probabilities_after(

@@ -1,17 +1,22 @@
 """One target policy on a block of users: its weights at the logged contacts, and its sums per user."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 
-from engagex_sim.block import Block, Recursion, at_logged_states
-from engagex_sim.columns import FloatArray, sums_by
+from engagex_sim.block import Block, Recursion, at_logged_states, of_pairs
+from engagex_sim.columns import FloatArray, IntArray, sums_by
 from engagex_sim.hashing import uniforms
+from engagex_sim.histories import Histories
 from engagex_sim.ope.weights import cumulative, ratio
-from engagex_sim.policy import Policy
-from engagex_sim.policy_states import policy_by_state
+from engagex_sim.policy import Policy, checked_probabilities
+from engagex_sim.policy_states import policy_by_mask
+from engagex_sim.rules import NO_RULES
 from engagex_sim.simulate import simulate_with
+from engagex_sim.states import States
 
 _ROLLOUT_SEED = 3  # other draws over users use other seeds
 ROLLOUTS = 10  # simulated histories of each user under a policy that reads its own results
@@ -24,6 +29,7 @@ class LoggedTerms(NamedTuple):
     one_step: FloatArray  # (c,) one-step weight
     cumulative: FloatArray  # (c,) cumulative weight
     pair_probability: FloatArray  # (p,) q^π(second | contact at first)
+    contacts_after: FloatArray  # (c,) expected contacts after a logged one of interest; 0 unless interest stops them
 
 
 class UserSums(NamedTuple):
@@ -63,21 +69,30 @@ class PolicyTerms:
 def policy_terms(policy: Policy, block: Block) -> PolicyTerms:
     """Ask the policy and reduce its answers. Raises `InputError` for a wrong answer."""
     t, user, contact = block.timeline, block.timeline.user_of_row, block.contact
-    answer, by_state = policy_by_state(policy, t, block.carry.weights)
-    if by_state is None:
+    answer, by_mask = policy_by_mask(policy, block.trial, block.carry.weights)
+    occupancy = None if by_mask is None else _occupancy(block, *by_mask)
+    contacts_after = np.zeros(len(contact))
+    if occupancy is None:
         contact_probability, pair_probability = np.full(len(contact), np.nan), np.full(len(block.first), np.nan)
         by_day, expected = np.full((t.n_users, block.days.count), np.nan), np.full(t.n_users, np.nan)
         bound, rollout = np.full(t.n_users, np.inf), _roll_out(policy, block)
     else:
-        recursion = Recursion(by_state.states, block.carry.weights, True, None, block.predicted)
-        occupied = recursion.run(t, by_state.when_free)
+        occupied = occupancy.run()
         contact_probability = block.of_contacts(occupied)
-        pair_probability = recursion.pairs(block, by_state.when_free)
+        pair_probability = of_pairs(block, occupancy.after)
+        if block.rules.stop:
+            liked = t.reward[contact] > 0
+            start, later = occupancy.after(contact[liked])
+            walk = np.repeat(np.arange(len(start) - 1), np.diff(start))
+            contacts_after[liked] = sums_by(walk, later.sum(axis=(1, 2)), len(start) - 1)
         by_day = block.by_day((occupied * block.predicted).sum(axis=(1, 2)))
         expected = sums_by(user, occupied.sum(axis=(1, 2)), t.n_users)
         most = ratio(occupied.ravel(), block.logging.ravel()).reshape(len(t), -1).max(axis=1, initial=0.0)
         bound, rollout = _most(block, most), np.full((t.n_users, 2), np.nan)
-    here = at_logged_states(answer, t, True)
+    if block.rules == NO_RULES:
+        here = at_logged_states(answer, t, True)
+    else:
+        here = checked_probabilities(policy, t.under(block.rules).context())
     of_action = here[np.arange(len(t)), t.action]
     of_logging = block.at_logged[np.arange(len(t)), t.action]
     one_step = ratio(of_action, of_logging)
@@ -93,6 +108,7 @@ def policy_terms(policy: Policy, block: Block) -> PolicyTerms:
             one_step=one_step[contact],
             cumulative=np.where(of_action > 0, history, 0.0)[contact],
             pair_probability=pair_probability,
+            contacts_after=contacts_after,
         ),
         UserSums(
             model=by_day.sum(axis=1),
@@ -109,9 +125,32 @@ def policy_terms(policy: Policy, block: Block) -> PolicyTerms:
     )
 
 
+class _Occupancy(NamedTuple):
+    """Contact probabilities of a policy by the states of the weights, see `Recursion` and `Histories`."""
+
+    run: Callable[[], FloatArray]  # q (n, S, K)
+    after: Callable[[IntArray], tuple[IntArray, FloatArray]]
+
+
+def _occupancy(block: Block, states: States, by_mask: FloatArray) -> _Occupancy:
+    """From h (P, n, S or 1, K) of a policy by the sets of kinds that are open.
+
+    Where interest stops contacts, nobody who was interested before is contacted. What an interest in the evaluation
+    stops is left out here; estimates take it from the weighted interests.
+    """
+    t, weights = block.trial, block.carry.weights
+    if block.rules.stop:
+        by_mask[:, (t.initial.interests > 0)[t.user_of_row]] = 0.0
+    if t.rules.by_kind:
+        histories = Histories(states, weights, block.predicted if states.interests else None)
+        return _Occupancy(partial(histories.run, t, by_mask), partial(histories.after, t, by_mask))
+    recursion = Recursion(states, weights, True, None, block.predicted)
+    return _Occupancy(partial(recursion.run, t, by_mask[0]), partial(recursion.after, t, by_mask[0]))
+
+
 def _roll_out(policy: Policy, block: Block) -> FloatArray:
     """(u, 2) interests and contacts per user in histories simulated with the reward model's word for the results."""
-    t = block.timeline
+    t = block.timeline.under(block.rules)
     total = np.zeros((t.n_users, 2))
     rank = (np.arange(len(t)) - t.user_start[t.user_of_row]).astype(np.uint64)
     row_key = t.user_key[t.user_of_row] + rank  # a decision's numbers belong to its user, in whatever block

@@ -20,6 +20,7 @@ from engagex_sim.extra import Extra
 from engagex_sim.log import Log, LogBlocks
 from engagex_sim.ope.intervals import smallest_lift
 from engagex_sim.result import Facts
+from engagex_sim.rules import NO_RULES, Rules
 from engagex_sim.settings import LogSettings
 from engagex_sim.splitting import Splitting
 from engagex_sim.survey import SAMPLE_ROWS, Survey
@@ -144,7 +145,7 @@ def prepare_blocks(
         holdout=holdout,
         days=Days(first_day, -(-(timeline.log_end - first_day) // DAY)),
         cap_modelled=cap_modelled,
-        refusal=_refusal(timeline),
+        refusal=refusal(timeline),
         notes=(*notes, *_notes(timeline, evaluation, cap_modelled)),
         facts=_facts(judged, survey, cap_modelled, world),
     )
@@ -179,17 +180,18 @@ def _facts(judged: Timeline, survey: Survey, cap_modelled: bool, world: World | 
     )
 
 
-def _refusal(timeline: Timeline) -> str | None:
+def refusal(timeline: Timeline, rules: Rules = NO_RULES) -> str | None:
     """Policies may contact in quicker succession than the log ever did: what that does to interest it cannot show."""
-    gaps = timeline.gaps_between_contacts
+    gaps, shortest = timeline.gaps_between_contacts, rules.shortest(timeline.cap) / DAY
     if not timeline.contact_is_a_choice or len(gaps) < MIN_GAPS:
         return None
     usual = float(np.quantile(gaps, RARE_GAPS))
-    if timeline.cap.days >= 0.9 * usual or usual < 1:
+    if shortest >= 0.9 * usual or usual < 1:
         return None
+    kept = f"the cap that it keeps can be asked about: --cap-days {usual:.3g}"
     return (
         f"the log hardly ever contacts a user again within {usual:.3g} days, so it does not show what contacts"
-        f" {timeline.cap.days:g} days apart would do (the cap that it keeps can be asked about: --cap-days {usual:.3g})"
+        f" {shortest:g} days apart would do ({'leave out --exempt' if shortest < timeline.cap.days else kept})"
     )
 
 

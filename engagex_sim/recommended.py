@@ -11,6 +11,7 @@ from engagex_sim.columns import BoolArray, FloatArray, IntArray, TextArray
 CONTACT, WAIT = "contact", "wait"
 CONTROL, TREATMENT = "control", "treatment"
 BLOCKED, UNKNOWN, POLICY, LIMIT = "blocked by the cap", "no trigger yet", "the strategy waits", "turned away"
+QUIET, SETTLED = "quiet hours", "interested before"
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,10 @@ class Decided:
     last_contact: IntArray  # (n,)
     next_eligible: IntArray  # (n,)
     came: BoolArray  # (n,)
-    asked: BoolArray  # (n,) whom the cap leaves free and whose context is known
+    asked: BoolArray  # (n,) whom the cap and the rules leave free and whose context is known
+    settled: BoolArray  # (n,) who is not contacted again after an interest
+    awake: bool  # outside quiet hours
+    open_kinds: BoolArray  # (n, K) that are allowed now
     action: IntArray  # (n,) 0 = wait
     probability: FloatArray  # (n,) of any contact
     score: FloatArray  # (n, K)
@@ -39,8 +43,8 @@ class Decided:
 
     @property
     def own_kind(self) -> IntArray:
-        """(n,) 0 to K − 1: the kind that was chosen, the one with the highest score where none was."""
-        best = np.where(np.isnan(self.score), -np.inf, self.score).argmax(axis=1)
+        """(n,) 0 to K − 1: the kind that was chosen, the open one with the highest score where none was."""
+        best = np.where(np.isnan(self.score) | ~self.open_kinds, -np.inf, self.score).argmax(axis=1)
         return np.where(self.action > 0, self.action - 1, best)
 
     @property
@@ -59,7 +63,7 @@ class Recommended:
     """The recommendations of a block, one row per user."""
 
     table: pd.DataFrame  # guid, decision, kind, score, expected_interests, reason, next_eligible, alternatives, (group)
-    why: TextArray  # (n,) CONTACT, BLOCKED, UNKNOWN, POLICY or LIMIT
+    why: TextArray  # (n,) CONTACT, or why not: one of the words above
 
 
 def recommended(
@@ -84,8 +88,12 @@ def recommended(
     kind = np.array(kinds, dtype=object)[d.own_kind]
     kind[~contact] = None
     why = np.select(
-        [contact, ~d.came, ~d.asked, d.action > 0], [CONTACT, UNKNOWN, BLOCKED, LIMIT], default=POLICY
+        [contact, ~d.came, d.settled, ~d.asked & (not d.awake), ~d.asked, d.action > 0],
+        [CONTACT, UNKNOWN, SETTLED, QUIET, BLOCKED, LIMIT],
+        default=POLICY,
     ).astype(object)
+    eligible = _dates(d.next_eligible)
+    eligible[d.settled] = None
     table = pd.DataFrame(
         {
             "guid": d.user_id,
@@ -94,7 +102,7 @@ def recommended(
             "score": d.own_score,
             "expected_interests": np.where(contact, d.interest[np.arange(n), d.own_kind], 0.0),
             "reason": _reasons(d, why, policy, at, limit),
-            "next_eligible": _dates(d.next_eligible),
+            "next_eligible": eligible,
             "alternatives": _alternatives(d, contact, kinds),
         }
     )
@@ -115,6 +123,10 @@ def _reasons(d: Decided, why: TextArray, policy: str, at: int, limit: Limit | No
             said.append(f"no trigger up to {now}, so nothing is known to decide by")
         elif reason == BLOCKED:
             said.append(f"contacted on {last[i]}: the cap allows the next contact from {until[i]} on")
+        elif reason == SETTLED:
+            said.append("was interested before: nobody is contacted again after an interest")
+        elif reason == QUIET:
+            said.append(f"quiet hours at {now}: the next contact is allowed from {until[i]} on")
         else:
             how = f"{name[i]} {'contacts' if d.action[i] else 'waits'} here"
             if 1e-9 < d.probability[i] < 1 - 1e-9:
@@ -132,7 +144,7 @@ def _alternatives(d: Decided, contact: BoolArray, kinds: Sequence[str]) -> list[
     said, own = [], d.own_kind
     for i, asked in enumerate(d.asked):
         order = np.argsort(-d.score[i], kind="stable") if asked else ()
-        others = [k for k in order if not (contact[i] and k == own[i])]
+        others = [k for k in order if d.open_kinds[i, k] and not (contact[i] and k == own[i])]
         said.append("; ".join(f"{kinds[k]} {d.score[i, k]:.4g}" for k in others))
     return said
 

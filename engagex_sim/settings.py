@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic_core import PydanticCustomError
 
 from engagex_sim.grids import Grid, GridValues, checked_grid, read_grid, values_of
 
@@ -50,6 +51,10 @@ class Settings(LogSettings):
     holdout: float | None = Field(default=None, gt=0, lt=1)  # share of users to judge on; the others train, no folds
     value: float = Field(default=5.0, ge=0)  # what an interested user earns
     cost: float = Field(default=1.0, ge=0)  # what a contact costs
+    kind_cap: dict[str, float] = Field(default_factory=dict)  # days between contacts of a kind; or "email=28,…"
+    exempt: tuple[str, ...] = ()  # kinds that the cap does not block, and that do not count for it; or "service,…"
+    quiet_hours: tuple[int, int] | None = None  # no contact from hour … until hour …; or "22-8"
+    stop_after_interest: bool = False  # nobody is contacted again after an interest
     imbalance: Imbalance = "none"
     llm_url: str | None = None  # of a server that writes the rows for "augment"; None: they are made without one
     llm_model: str | None = None
@@ -65,6 +70,40 @@ class Settings(LogSettings):
             return read_grid(Path(given))
         return checked_grid(given, "The grid") if isinstance(given, Mapping) else given
 
+    @field_validator("kind_cap", mode="before")
+    @classmethod
+    def _kind_cap(cls, given: Any) -> Any:
+        if not isinstance(given, str):
+            return given
+        pairs = [pair.rpartition("=") for pair in given.split(",")]
+        if not all(kind.strip() and days.strip() for kind, _, days in pairs):
+            raise PydanticCustomError("rule", "Input should be a list of kind=days, as in email=28,letter=60")
+        return {kind.strip(): days.strip() for kind, _, days in pairs}
+
+    @field_validator("kind_cap")
+    @classmethod
+    def _days(cls, caps: dict[str, float]) -> dict[str, float]:
+        if not all(0 < days < 36_525 for days in caps.values()):
+            raise PydanticCustomError("rule", "Input should be caps of more than 0 and less than 36,525 days")
+        return caps
+
+    @field_validator("exempt", mode="before")
+    @classmethod
+    def _exempt(cls, given: Any) -> Any:
+        return tuple(kind.strip() for kind in given.split(",") if kind.strip()) if isinstance(given, str) else given
+
+    @field_validator("quiet_hours", mode="before")
+    @classmethod
+    def _quiet_hours(cls, given: Any) -> Any:
+        hours = [part.strip() for part in given.split("-")] if isinstance(given, str) else given
+        if hours is None:
+            return None
+        if len(hours) == 2 and all(str(hour).isdecimal() and int(hour) <= 24 for hour in hours):
+            begin, end = (int(hour) % 24 for hour in hours)
+            if begin != end:
+                return begin, end
+        raise PydanticCustomError("rule", "Input should be two hours of the day, as in 22-8")
+
     @field_validator("refit_boot")
     @classmethod
     def _more_than_one(cls, number: int) -> int:
@@ -76,10 +115,20 @@ class Settings(LogSettings):
     device: Device = "cpu"  # where models are trained
     threads: int = Field(default=1, ge=1, le=1024)
 
+    @property
+    def rules_asked(self) -> bool:
+        """Whether policies under trial keep to rules beside the cap."""
+        return bool(self.kind_cap or self.exempt or self.quiet_hours or self.stop_after_interest)
+
     def resolved(self) -> dict[str, Any]:
-        """Likewise; `grid` is a word, and `grid_values` are the values that are tried."""
+        """Likewise; `grid` is a word, `grid_values` are the values that are tried, and rules are text, None if none."""
         word = self.grid if isinstance(self.grid, str) else "file"
-        return super().resolved() | {"grid": word, "grid_values": values_of(self.grid)}
+        rules = {
+            "kind_cap": ",".join(f"{kind}={days:g}" for kind, days in self.kind_cap.items()) or None,
+            "exempt": ",".join(self.exempt) or None,
+            "quiet_hours": None if self.quiet_hours is None else "{}-{}".format(*self.quiet_hours),
+        }
+        return super().resolved() | {"grid": word, "grid_values": values_of(self.grid)} | rules
 
 
 def first_problem(error: ValidationError) -> str:

@@ -7,7 +7,7 @@ import numba
 import numpy as np
 
 from engagex_sim.cap import allows
-from engagex_sim.columns import BoolArray, FloatArray, IntArray
+from engagex_sim.columns import FloatArray, IntArray
 from engagex_sim.features import History, replay
 from engagex_sim.policy import Context, Policy, checked_probabilities, draw_actions
 from engagex_sim.timeline import Timeline
@@ -47,7 +47,7 @@ def simulate_with(
     """`simulate` with each row's uniforms given, (n,) for its action and (n,) for its reward."""
     context = timeline.free_context()
     probabilities = checked_probabilities(policy, context)
-    if context.history_read:
+    if context.history_read or timeline.rules.need_history:
         return _by_rank(timeline, policy, reward_probabilities, action_draw, reward_draw)
     action = contacts_drawn(timeline, probabilities, action_draw)
     made = np.flatnonzero(action)
@@ -114,30 +114,25 @@ def _by_rank(
     action_draw: FloatArray,
     reward_draw: FloatArray,
 ) -> Simulation:
-    """Across users, one decision of each at a time; only rows that the cap leaves free are scored."""
-    n = len(timeline)
+    """Across users, one decision of each at a time; only rows that the cap and the rules leave free are scored."""
+    n, kinds, rules = len(timeline), len(timeline.kinds), timeline.rules
     action, reward, chance = np.zeros(n, dtype=np.int64), np.zeros(n), np.zeros(n)
-    last, contacts, interests = (
-        timeline.initial.last_contact.copy(),
-        timeline.initial.contacts.copy(),
-        timeline.initial.interests.copy(),
-    )
+    before = timeline.initial.copy()
     counts = np.diff(timeline.user_start)
     by_length = np.argsort(-counts, kind="stable")
     for rank in range(int(counts.max(initial=0))):
         users = by_length[: np.searchsorted(-counts[by_length], -rank, side="left")]
         rows = timeline.user_start[users] + rank
-        free: BoolArray = timeline.cap.allows(timeline.time[rows], last[users])
+        time = timeline.time[rows]
+        free = rules.allowed(time, before.take(users), timeline.cap, kinds).any(axis=1)
         users, rows = users[free], rows[free]
         if len(rows) == 0:
             continue
-        context = timeline.context(rows, history=History(last[users], contacts[users], interests[users]))
+        context = timeline.context(rows, history=before.take(users))
         drawn = draw_actions(checked_probabilities(policy, context), action_draw[rows])
         action[rows] = drawn
         chance[rows] = _chance_of(drawn, np.asarray(reward_probabilities(context), dtype=np.float64))
         reward[rows] = (reward_draw[rows] < chance[rows]) & (drawn > 0)
         made = drawn > 0
-        last[users[made]] = timeline.time[rows[made]]
-        contacts[users[made]] += 1
-        interests[users[made]] += reward[rows[made]].astype(np.int64)
+        before.contacted(users[made], timeline.time[rows[made]], drawn[made] - 1, reward[rows[made]].astype(np.int64))
     return Simulation(action, reward, chance, simulated_history(timeline, action, reward))

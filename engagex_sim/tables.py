@@ -26,6 +26,7 @@ _IMPOSSIBLE = "too few users with several interests: the estimated share lies ou
 _NO_BOUND = "the policy may contact where the log never does, so nothing bounds the weights"
 _NO_CONTACT = "the policy makes no contact"
 _READS_RESULTS = "the policy reads the results of its own contacts, so how often it contacts cannot be computed"
+_STOPS = "contacts stop after an interest, and this estimator cannot tell how many users have one"
 _MODEL_BASED = "model-based: simulated histories whose results the reward model makes up, so it has no interval"
 _NO_OVERLAP = "no logged contact carries weight"
 
@@ -205,12 +206,13 @@ def _row(
     if not estimator.startswith("dm"):
         # No metric but profit can be negative, so no interval needs to reach below 0.
         low, high = max(float(ends[0]), min(0.0, value) if metric != PROFIT else -np.inf), float(ends[1])
-    verdict, reason = None, _why_undefined(estimator, metric, value, own.expected_contacts)
+    stops = estimates.stop_after_interest
+    verdict, reason = None, _why_undefined(estimator, metric, value, own.expected_contacts, stops)
     if estimator == HEADLINE and metric != VOLUME and reason is None:
         verdict, reason = judge(own, *_nearest_to_zero(lift, relative))
         if refusal is not None and own.expected_contacts > 0:
             verdict, reason = UNANSWERABLE, refusal
-        elif metric == INTERESTED and not 0 <= value <= min(1.0, interests) + 1e-12:
+        elif (metric == INTERESTED or (stops and metric == PRIMARY)) and not 0 <= value <= min(1.0, interests) + 1e-12:
             verdict, reason = UNANSWERABLE, _IMPOSSIBLE
     elif estimator == HEADLINE and metric != VOLUME and np.isnan(own.expected_contacts):
         verdict = UNANSWERABLE
@@ -250,7 +252,9 @@ def _nearest_to_zero(lift: FloatArray, relative: FloatArray) -> tuple[float, flo
     return min(lift[1], relative[1]), max(lift[2], relative[2])
 
 
-def _why_undefined(estimator: str, metric: str, value: float, expected_contacts: float) -> str | None:
+def _why_undefined(
+    estimator: str, metric: str, value: float, expected_contacts: float, stops: bool = False
+) -> str | None:
     if np.isfinite(value):
         return _NO_INTERVAL if estimator.startswith("dm") else None
     if np.isnan(expected_contacts) and estimator.endswith("_cap"):
@@ -259,5 +263,7 @@ def _why_undefined(estimator: str, metric: str, value: float, expected_contacts:
         return _NO_CONTACT
     if metric == INTERESTED:
         return _NOT_DEFINED
+    if stops and estimator.endswith("_cap"):
+        return _STOPS
     shrunk = estimator != ROLL_OUT and ESTIMATORS[estimator.rsplit("_", 1)[0]].shrinkage is not None
     return _SHRUNK if shrunk and metric != PRIMARY else _NO_OVERLAP

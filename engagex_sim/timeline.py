@@ -7,11 +7,13 @@ from typing import Any, Self
 
 import numpy as np
 
-from engagex_sim.cap import DAY, Cap, action_mask
+from engagex_sim.cap import DAY, NEVER, Cap, action_mask
 from engagex_sim.columns import AnyArray, BoolArray, Column, FloatArray, IntArray, KeyArray, TextArray
 from engagex_sim.decisions import Decisions, starts
-from engagex_sim.features import History, exogenous_features, history_features, replay
+from engagex_sim.features import History, exogenous_features, history_features, replay, replay_kinds
 from engagex_sim.policy import Context
+from engagex_sim.rules import NO_RULES, Rules
+from engagex_sim.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,7 @@ class Timeline:
     log_start: int  # midnight of the log's first day
     log_end: int  # midnight after its last
     contact_is_a_choice: bool
+    rules: Rules = NO_RULES  # beside the cap, for policies under trial; the log kept to its own
 
     @classmethod
     def of(cls, decisions: Decisions, cap: Cap) -> Self:
@@ -49,7 +52,8 @@ class Timeline:
         logged = History(*replay(d.user_start, d.time, d.action, d.reward, *others, *before))
         # One imaginary decision per user at the start of the evaluation sees exactly the history before it.
         contact = d.action > 0
-        user = np.concatenate([d.user_of_row[contact], np.repeat(np.arange(d.n_users), np.diff(d.other_start))])
+        other_user = np.repeat(np.arange(d.n_users), np.diff(d.other_start))
+        user = np.concatenate([d.user_of_row[contact], other_user])
         time = np.concatenate([d.time[contact], d.other_time])
         reward = np.concatenate([d.reward[contact], d.other_reward])
         order = np.lexsort((time, user))
@@ -57,20 +61,25 @@ class Timeline:
         one_each = np.arange(d.n_users + 1)
         no_action = np.zeros(d.n_users, dtype=np.int64)
         initial = replay(one_each, d.evaluation_start, no_action, no_action.astype(float), *events, *before)
+        last_of_kind = np.full((d.n_users, len(d.kinds)), NEVER)
+        early = contact & (d.time < d.evaluation_start[d.user_of_row])
+        np.maximum.at(last_of_kind, (d.user_of_row[early], d.action[early] - 1), d.time[early])
+        early = d.other_time < d.evaluation_start[other_user]
+        np.maximum.at(last_of_kind, other_user[early], d.other_time[early][:, None])  # of every kind
         return cls(
             cap=cap,
             user_start=d.user_start,
             user_key=d.user_key,
             user_id=d.user_id,
             evaluation_start=d.evaluation_start,
-            initial=History(*initial),
+            initial=replace(History(*initial), last_of_kind=last_of_kind),
             time=d.time,
             action=d.action,
             reward=d.reward,
             propensity=d.propensity,
             logged=logged,
             columns=exogenous_features(d),
-            other_user=np.repeat(np.arange(d.n_users), np.diff(d.other_start)),
+            other_user=other_user,
             other_time=d.other_time,
             other_reward=d.other_reward,
             kinds=d.kinds,
@@ -154,6 +163,24 @@ class Timeline:
             other_reward=self.other_reward[inside],
         )
 
+    def rules_of(self, settings: Settings) -> Rules:
+        """The rules that the settings ask for in this log. Raises `InputError` for one that does not suit it."""
+        by_day = bool((self.time % DAY == 0).all())
+        return Rules.of(settings, self.kinds, self.contact_is_a_choice, by_day)
+
+    def under(self, rules: Rules) -> Self:
+        """As policies under trial see it that keep to `rules`; of an evaluation period, see `evaluation`.
+
+        The logged history then tells the last contact of each kind, where the rules ask for it.
+        """
+        if rules == self.rules:
+            return self
+        of_kind = self.logged.last_of_kind
+        if rules.by_kind and len(of_kind) == 0:
+            others = starts(np.bincount(self.other_user, minlength=self.n_users)), self.other_time
+            of_kind = replay_kinds(self.user_start, self.time, self.action, *others, self.initial.last_of_kind)
+        return replace(self, rules=rules, logged=replace(self.logged, last_of_kind=of_kind))
+
     def contacts(self) -> Self:
         """Only the rows with a logged contact."""
         return self.rows(self.action > 0)
@@ -203,23 +230,34 @@ class Timeline:
     ) -> Context:
         """What a policy is given at `rows`: by default the logged history and the mask that follows from it.
 
-        `history` replaces the logged one (one entry per row asked for); `free` (same length) replaces the cap's word
-        on where a contact is allowed.
+        `history` replaces the logged one (one entry per row asked for); `free`, (n,) or by kind (n, K), replaces the
+        word of the cap and of the rules by kind on where a contact is allowed.
         """
         time = self.time[rows]
         history = self.logged.take(rows) if history is None else history
-        allowed = self.cap.allows(time, history.last_contact) if free is None else free
         return Context(
-            action_mask(allowed, len(self.kinds), self.contact_is_a_choice),
+            self._mask(time, history) if free is None else self._mask_where(free, self.rules.beside_cap(time, history)),
             self.kinds,
             {name: column.take(rows) for name, column in self.columns.items()},
             history_features(time, history),
         )
 
-    def free_context(self) -> Context:
-        """Every row as if the user were free there: what the contact probabilities start from."""
+    def _mask(self, time: IntArray, history: History) -> BoolArray:
+        kinds = len(self.kinds)
+        return action_mask(self.rules.allowed(time, history, self.cap, kinds), kinds, self.contact_is_a_choice)
+
+    def _mask_where(self, free: BoolArray, may: BoolArray) -> BoolArray:
+        """The action mask where the cap leaves `free` (n,) or (n, K), and the other rules do so in `may` (n,)."""
+        return action_mask((free.T & may).T, len(self.kinds), self.contact_is_a_choice)
+
+    def free_context(self, free: BoolArray | None = None) -> Context:
+        """Every row as if the user were free there: what the contact probabilities start from.
+
+        Outside quiet hours, that is, and with no interest so far. `free` (K,): as if these kinds were open alone.
+        """
+        opened = np.ones(len(self.kinds), dtype=np.bool_) if free is None else free
         return Context(
-            action_mask(np.ones(len(self), dtype=np.bool_), len(self.kinds), self.contact_is_a_choice),
+            self._mask_where(np.tile(opened, (len(self), 1)), self.rules.awake(self.time)),
             self.kinds,
             self.columns,
             history_features(self.time, self.logged),

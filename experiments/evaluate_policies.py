@@ -20,6 +20,7 @@ from engagex_sim.report.answers import answers
 from engagex_sim.report.files import write_result
 from engagex_sim.report.sentences import economics_sentences, headline_sentence, policy_sentences
 from engagex_sim.result import Result
+from engagex_sim.rules import rule_notes
 from engagex_sim.settings import Settings
 from engagex_sim.splitting import held_out
 from engagex_sim.states import NO_STATE
@@ -112,9 +113,10 @@ def evaluated(
                 prepared = with_extra(prepared, extra, like)
         if options["policies"] is None and not prepared.facts.contact_is_a_choice:
             policies = [policy for policy in policies if not isinstance(policy, Never)]  # nobody can be left alone
+        prepared.evaluation.rules_of(settings)  # what does not suit the log is refused before anything slow begins
         names = [policy_name(policy) for policy in policies]
         terminal.say(plan(source.name, names, source.log.quality, prepared.facts, settings))
-        for note in [*prepared.notes, *sent_elsewhere(settings)]:
+        for note in [*prepared.notes, *rule_notes(settings), *sent_elsewhere(settings)]:
             terminal.say(note)
         for policy in _try_out(policies, prepared):
             terminal.say(reads_results(policy))

@@ -17,6 +17,7 @@ def cores() -> int:
 
 
 _LOG, _POINTS, _STUDY, _RUN = "The log", "Decision points and the cap", "The evaluation", "The run"
+_RULES = "Rules beside the cap, for every strategy but the current one"
 
 Triggers = Annotated[Path | None, typer.Option(help="What users did: guid, date, trigger, type.", rich_help_panel=_LOG)]
 Actions = Annotated[Path | None, typer.Option(help="Whom you contacted: guid, date, result.", rich_help_panel=_LOG)]
@@ -70,6 +71,37 @@ CapDays = Annotated[
     typer.Option(
         metavar="DAYS", help="At most one contact per user in so many days; 0: no cap.", rich_help_panel=_POINTS
     ),
+]
+KindCap = Annotated[
+    str | None,
+    typer.Option(
+        metavar="KIND=DAYS,...",
+        help="Longer caps of single kinds: email=28,letter=60.",
+        show_default="none",
+        rich_help_panel=_RULES,
+    ),
+]
+Exempt = Annotated[
+    str | None,
+    typer.Option(
+        metavar="KIND,...",
+        help="Kinds that the cap does not block, and that do not count for it.",
+        show_default="none",
+        rich_help_panel=_RULES,
+    ),
+]
+QuietHours = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FROM-UNTIL",
+        help="Hours of the day without contacts: 22-8.",
+        show_default="none",
+        rich_help_panel=_RULES,
+    ),
+]
+StopAfterInterest = Annotated[
+    bool,
+    typer.Option("--stop-after-interest", help="Contact nobody again who was interested.", rich_help_panel=_RULES),
 ]
 BurnInDays = Annotated[
     float | None,

@@ -22,6 +22,7 @@ from engagex_sim.report.answers import answers
 from engagex_sim.report.files import versions
 from engagex_sim.report.formats import counted
 from engagex_sim.report.tables import csv_text, write_account, write_text
+from engagex_sim.rules import rule_notes
 from engagex_sim.settings import Settings
 from engagex_sim.whole import written_whole
 from engagex_sim.worlds import WORLDS, tables
@@ -57,7 +58,8 @@ def write_recommendations(options: Options, command: str) -> None:
             at = log.log_end if at is None else at
             progress("computing features")
             prepared = prepare(log, settings, over=over)
-        for note in [*prepared.notes, *_about_the_date(log, at), *_about_the_choice(log)]:
+        prepared.evaluation.rules_of(settings)  # what does not suit the log is refused before anything slow begins
+        for note in [*prepared.notes, *rule_notes(settings)[:1], *_about_the_date(log, at), *_about_the_choice(log)]:
             terminal.say(note)
         with terminal.progress() as progress:
             progress("learning from all users")

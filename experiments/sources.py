@@ -26,6 +26,7 @@ class Source:
             (settings.cap_days, settings.burn_in, settings.start) == (cap, cap, "logged")
             and settings.triggers_are != "contacts"
             and settings.decision_points != "day"
+            and not (self.world.reacts and settings.rules_asked)
         )
         return self.world if asked else None
 

@@ -63,7 +63,7 @@ class XgbLookahead:
         matrix = self._matrix(context, scores)
         rows = np.flatnonzero(training.rng.random(len(timeline)) * len(timeline) < ROWS)
         types = [*self.encoder_.feature_types, "q", "q", "q"]
-        contact = np.ones(len(timeline), dtype=np.bool_)
+        contact = np.isfinite(scores)
         for _ in range(ROUNDS):
             gain = gain_from_waiting(timeline.user_start, timeline.time, scores, contact, training.cap.seconds)
             learned_from = xgb.QuantileDMatrix(matrix[rows], gain[rows], feature_types=types, enable_categorical=True)

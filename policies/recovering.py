@@ -16,6 +16,7 @@ from engagex_sim.kinds import soft_choice, spread
 from engagex_sim.occupancy import contact_probabilities
 from engagex_sim.policy import Context
 from engagex_sim.policy_states import days_since_contact
+from engagex_sim.rules import NO_RULES
 from engagex_sim.timeline import Timeline
 from engagex_sim.volume import matching_offset
 
@@ -89,13 +90,14 @@ class RecoveringSoftmax:
             own = np.searchsorted(np.array(states.edges), since, side="right")
             penalty[np.arange(len(part)), own] = self._penalty(since / DAY)
             contact = np.where(choice[rows, None], expit(odds[rows, None] - penalty), 1.0)
+            contact[~part.rules.awake(part.time)] = 0.0
             contacts += float(contact_probabilities(part, contact[:, :, None], states).sum())
         return contacts / timeline.n_users
 
 
 def relative_differences(training: "Training") -> FloatArray:
     """s (K,): how much higher the interest rate of each kind is than that of the others where it was possible."""
-    contacts = training.timeline.contacts()
+    contacts = training.timeline.under(NO_RULES).contacts()  # the current strategy's, which kept to its own rules
     context, reward = contacts.free_context(), contacts.reward
     propensity = training.logging.action_probabilities(context)[:, 1:]
     propensity = propensity / propensity.sum(axis=1, keepdims=True)  # given a contact

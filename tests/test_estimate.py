@@ -32,7 +32,7 @@ def terms(*, bound: float = 20.0, contacted: bool = True) -> list[PolicyTerms]:
             history_model=rng.random(USERS),
             history_contacts=rng.random(USERS),
         )
-        logged = LoggedTerms(0.5 * weight, weight, weight**2, none)
+        logged = LoggedTerms(0.5 * weight, weight, weight**2, none, np.zeros(number))
         rollout = np.full((USERS, 2), np.nan)
         found.append(PolicyTerms(logged, users, by_day, rollout, np.full(USERS, bound)))
     return found

@@ -13,6 +13,7 @@ import pytest
 from blocks import Eager
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rule_book import KINDS, Made, faults, rule_settings
 
 from engagex_sim.cap import DAY
 from engagex_sim.execution import in_turn, workers
@@ -47,6 +48,58 @@ class Ranked(Eager):
 
     def action_scores(self, context: Context) -> Any:
         return np.repeat((context["trigger"] % 5)[:, None], len(context.kinds), axis=1)
+
+
+@st.composite
+def logs_of_kinds(draw: st.DrawFn) -> tuple[pd.DataFrame, pd.DataFrame, int]:
+    """Visits and contacts of three kinds with their results, one of each kind at the beginning, and an hour."""
+    triggers = [("first", START, 1, "visit"), ("second", START, 1, "visit")]
+    actions = [("first", START + pd.Timedelta(seconds=k), int(k == 0), kind) for k, kind in enumerate(KINDS)]
+    for user in range(draw(st.integers(1, 5))):
+        hours = sorted(draw(st.lists(st.integers(0, HOURS), min_size=1, max_size=8, unique=True)))
+        triggers += [(f"u{user}", START + pd.Timedelta(hours=h), h, "visit") for h in hours]
+        own = [h for h in hours if draw(st.booleans())] + draw(st.lists(st.integers(0, HOURS), max_size=1))
+        actions += [
+            (f"u{user}", START + pd.Timedelta(hours=h), int(draw(st.integers(0, 4)) == 0), draw(st.sampled_from(KINDS)))
+            for h in sorted(set(own))
+        ]
+    return (
+        pd.DataFrame(triggers, columns=["guid", "date", "trigger", "type"]),
+        pd.DataFrame(actions, columns=["guid", "date", "result", "action"]),
+        draw(st.integers(24, HOURS)),
+    )
+
+
+@settings(max_examples=60)
+@given(logs_of_kinds(), rule_settings())
+def test_no_recommended_contact_breaks_a_rule(log: Any, asked: Settings) -> None:
+    """Who waits is allowed a contact again at the time that is given, and not a second before it."""
+    triggers, actions, hour = log
+    now = START + pd.Timedelta(hours=hour)
+    reading = {"triggers_are": "opportunities", "decision_points": "trigger", "burn_in_days": 0, "allow_orphans": 1.0}
+    own = asked.model_copy(update={**reading, "until": seconds(now)})
+    with read_blocks(triggers, actions, settings=own) as read:
+        found = table(Recommender(read, Known(Eager()), own, seconds(now))).set_index("guid")
+    came = set(triggers.loc[triggers["date"] <= now, "guid"])
+    for guid, row in found.iterrows():
+        logged = actions[(actions["guid"] == guid) & (actions["date"] <= now)].sort_values("date")
+        made = [
+            Made(seconds(contact.date), contact.action, bool(contact.result), under_trial=False)
+            for contact in logged.itertuples()
+        ]
+
+        def open_at(time: int, made: list[Made] = made) -> set[str]:
+            return {kind for kind in KINDS if not faults([*made, Made(time, kind, False, under_trial=True)], own)}
+
+        if row["decision"] == CONTACT:
+            assert row["kind"] in open_at(seconds(now))
+        assert (row["decision"] == CONTACT) == (guid in came and bool(open_at(seconds(now))))
+        if own.stop_after_interest and logged["result"].any():
+            assert pd.isna(row["next_eligible"])
+        else:
+            eligible = seconds(pd.Timestamp(row["next_eligible"]))
+            assert open_at(eligible)
+            assert eligible == seconds(now) or not open_at(eligible - 1)
 
 
 @dataclass(frozen=True)

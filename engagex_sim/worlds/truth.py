@@ -10,6 +10,7 @@ from engagex_sim.cap import DAY
 from engagex_sim.columns import Column, FloatArray, IntArray, sums_by
 from engagex_sim.decisions import Decisions
 from engagex_sim.policy import Policy
+from engagex_sim.rules import NO_RULES, Rules
 from engagex_sim.simulate import simulate
 from engagex_sim.timeline import Timeline
 from engagex_sim.worlds.reaction import CAUSE, happened, roll_out
@@ -37,17 +38,26 @@ class _Rolled:
 
 
 def true_value(
-    world: World, policy: Policy, value: float = 5.0, cost: float = 1.0, n_users: int = 100_000, seed: int = 2**31
+    world: World,
+    policy: Policy,
+    value: float = 5.0,
+    cost: float = 1.0,
+    n_users: int = 100_000,
+    seed: int = 2**31,
+    rules: Rules = NO_RULES,
 ) -> Truth:
     """Roll `policy` out over a large fresh population, with true probabilities in place of drawn interests.
 
     Until the burn-in's end the logging policy contacts; from then on `policy` does. Only its contacts are drawn. It
     sees the history that a log shows; interest follows from the whole one. A policy equal to the world's logging
-    policy keeps to the cap that the log keeps to, every other one to the world's.
+    policy keeps to the cap that the log keeps to, every other one to the world's. Beside the cap they keep to `rules`.
+    Raises `ValueError` for rules where timelines react to contacts.
     """
+    if world.reacts and rules != NO_RULES:
+        raise ValueError(f"in {world.name} timelines react to contacts; what rules do there is not known")
     interests = np.zeros(evaluation_days(world))
     interested, contacts, seen = 0.0, 0, 0
-    for run in _roll_outs(world, policy, n_users, seed):
+    for run in _roll_outs(world, policy, n_users, seed, rules):
         interests += sums_by(run.day, run.chance, evaluation_days(world))
         contacts += len(run.chance)
         seen += run.n_users
@@ -59,7 +69,7 @@ def true_value(
     return Truth(
         metrics={
             "interests_per_user": total,
-            "interested_users": interested / seen,
+            "interested_users": total if rules.stop else interested / seen,  # nobody is interested twice
             "contacts_per_user": made,
             "interests_per_contact": total / made if made else float("nan"),
             "profit_per_user": value * total - cost * made,
@@ -69,7 +79,7 @@ def true_value(
     )
 
 
-def _roll_outs(world: World, policy: Policy, n_users: int, seed: int) -> Iterator[_Rolled]:
+def _roll_outs(world: World, policy: Policy, n_users: int, seed: int, rules: Rules) -> Iterator[_Rolled]:
     cap = world.logging_cap if policy == world.logging else world.cap
     reward = world.reward_probabilities
     if world.reacts:
@@ -82,7 +92,7 @@ def _roll_outs(world: World, policy: Policy, n_users: int, seed: int) -> Iterato
     else:
         for chunk, timeline in enumerate(_population(world, n_users, seed)):
             rng = np.random.default_rng([seed, chunk, 1])
-            simulation = simulate(replace(timeline, cap=cap), policy, reward, rng)
+            simulation = simulate(replace(timeline, cap=cap).under(rules), policy, reward, rng)
             made = np.flatnonzero(simulation.action)
             day = (timeline.time[made] - timeline.evaluation_start[0]) // DAY
             chance = simulation.reward_probability[made]
