@@ -3,6 +3,7 @@
 import keyword
 import re
 import shlex
+from importlib.util import find_spec
 from pathlib import Path
 
 import typer
@@ -44,6 +45,8 @@ def write_policy(name: str, directory: Path) -> None:
         raise InputError(f"{name!r} cannot be a policy's name: it is a word of Python; choose another name.")
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
         raise InputError(f"{name!r} cannot be a policy's name: lower-case letters, digits and _, as in my_policy.")
+    if find_spec(name) is not None:
+        raise InputError(f"{name!r} cannot be a policy's name: a module is called so, which {name}.py would hide.")
     if name in REGISTRY or name == CURRENT:
         raise InputError(f"There is a policy {name!r} already; choose another name.")
     class_name = "".join(part.capitalize() for part in name.split("_"))

@@ -11,6 +11,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from engagex_sim.hindsight import hindsight
+from engagex_sim.ope.verdict import BETTER
 from engagex_sim.report import style
 from engagex_sim.report.answers import CONTACTS, Answer, answers
 from engagex_sim.report.files import write_files
@@ -131,13 +132,13 @@ def _row(answer: Answer) -> dict[str, object]:
 
 
 def _title(table: pd.DataFrame) -> str:
-    """The best policy that the log answers for."""
-    answered = table[~table["refused"] & ~table["exact"]]
-    if answered.empty:
-        return "No policy can be answered from this log"
-    best = answered.iloc[0]
-    change = percent(best["lift_percent"] / 100, signed=True)
-    return f"{best['policy']} comes first, with {change} interests: {best['verdict']}"
+    """The best of the policies that are better than the current one."""
+    better = table[table["verdict"] == BETTER]
+    if better.empty:
+        return "No policy is shown to be better than the current strategy"
+    best = better.iloc[0]
+    change, contacts = (percent(best[name] / 100, signed=True) for name in ("lift_percent", "contacts_lift_percent"))
+    return f"{best['policy']} is better, with {change} interests and {contacts} contacts"
 
 
 def _shown(table: pd.DataFrame) -> Table:

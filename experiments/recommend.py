@@ -126,7 +126,7 @@ def _control_share(text: str | None) -> float:
 
 
 def _limit(options: Options, settings: Settings) -> Limit | None:
-    """The stricter of capacity and budget."""
+    """The stricter of capacity and budget. Raises `InputError` where it allows no contact."""
     limits = []
     if options["capacity"] is not None:
         capacity = int(options["capacity"])
@@ -138,6 +138,8 @@ def _limit(options: Options, settings: Settings) -> Limit | None:
         paid = int(budget / settings.cost * (1 + 1e-12))
         said = f"the budget of {budget:g} at {settings.cost:g} per contact is used up by those who rank higher"
         limits.append(Limit(paid, said))
+    if any(limit.contacts < 1 for limit in limits):
+        raise InputError("--capacity and --budget leave no room for a single contact; raise them, or leave them out.")
     return min(limits, key=lambda limit: limit.contacts, default=None)
 
 

@@ -137,6 +137,9 @@ def test_defaults_that_help_alone_states_are_those_of_the_settings():
         (["new_policy"], "Missing argument 'NAME'"),
         (["new_policy", "9lives"], "'9lives' cannot be a policy's name"),
         (["new_policy", "class"], "'class' cannot be a policy's name: it is a word of Python"),
+        (["new_policy", "random"], "'random' cannot be a policy's name: a module is called so"),
+        (["recommend", "--policy", "never", "--capacity", "0"], "leave no room for a single contact"),
+        (["recommend", "--policy", "never", "--budget", "1", "--cost", "2"], "leave no room for a single contact"),
         (["new_policy", "never"], "There is a policy 'never' already"),
     ],
 )

@@ -19,6 +19,7 @@ GOOD = Overlap(
         (GOOD._replace(ess=12), (0.1, 0.2), UNANSWERABLE, "12.0 contacts"),
         (GOOD._replace(max_weight_share=0.69), (0.1, 0.2), UNANSWERABLE, "69 %"),
         (GOOD._replace(effective_positives=3), (0.1, 0.2), UNANSWERABLE, "3.0 interests"),
+        (GOOD._replace(effective_positives=9.96), (0.1, 0.2), UNANSWERABLE, "only 9.9 interests"),
         (GOOD._replace(balance_z=-4.2, imbalance=-0.3), (0.1, 0.2), UNANSWERABLE, "off by 30 %"),
         (GOOD._replace(balance_z=-4.2), (0.1, 0.2), BETTER, "above 0"),
         (GOOD._replace(ess=float("nan")), (0.1, 0.2), UNANSWERABLE, "no contact"),

@@ -32,12 +32,12 @@ def refusal(overlap: Overlap) -> str | None:
         )
     if overlap.ess < MIN_ESS:
         return (
-            f"the logged contacts that fit this policy are worth only {overlap.ess:,.1f} contacts; {MIN_ESS:.0f} are"
-            " needed"
+            f"the logged contacts that fit this policy are worth only {_below(overlap.ess):,.1f} contacts;"
+            f" {MIN_ESS:.0f} are needed"
         )
     if overlap.effective_positives < MIN_POSITIVES:
         return (
-            f"only {overlap.effective_positives:.1f} interests, in effect, stand behind the number;"
+            f"only {_below(overlap.effective_positives):.1f} interests, in effect, stand behind the number;"
             f" {MIN_POSITIVES:.0f} are needed"
         )
     if abs(overlap.balance_z) > MAX_BALANCE_Z and abs(overlap.imbalance) > MAX_IMBALANCE:
@@ -46,6 +46,11 @@ def refusal(overlap: Overlap) -> str | None:
             f" {100 * abs(overlap.imbalance):.0f} % there"
         )
     return None
+
+
+def _below(value: float) -> float:
+    """To one decimal downwards: 9.96 is less than 10, and must not be shown as 10.0."""
+    return math.floor(10 * value) / 10
 
 
 def judge(overlap: Overlap, lift_low: float, lift_high: float) -> Verdict:

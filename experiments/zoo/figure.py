@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from engagex_sim.ope.verdict import BETTER, WORSE
 from engagex_sim.report import style
 from engagex_sim.report.formats import percent
 
@@ -23,7 +24,9 @@ def zoo_figure(ranking: pd.DataFrame, title: str, bound: float) -> Figure:
     low, high = rows["lift_percent_low"].to_numpy(), rows["lift_percent_high"].to_numpy()
     ax.axvline(0, color=style.INK, linewidth=1.0)
     ax.hlines(y, low, high, color=style.PALETTE[0], linewidth=2.2)
-    ax.plot(middle, y, "o", color=style.PALETTE[0], markersize=6)
+    told = rows["verdict"].isin([BETTER, WORSE]).to_numpy()
+    ax.plot(middle[told], y[told], "o", color=style.PALETTE[0], markersize=6)
+    ax.plot(middle[~told], y[~told], "o", color=style.PALETTE[0], mfc="white", mew=1.6, markersize=6)
     truth = ranking["true_lift_percent"].to_numpy(dtype=np.float64)
     known = np.isfinite(truth) & ~ranking["exact"].to_numpy()
     if known.any():
@@ -71,7 +74,7 @@ def zoo_figure(ranking: pd.DataFrame, title: str, bound: float) -> Figure:
     )
     ax.set_yticks(place, [style.name_of(name) for name in ranking["policy"]])
     style.quiet(ax, grid="x")
-    detail = "Lines: 95 %, for all policies at once. Diamonds are exact."
+    detail = "Lines: 95 %, for all policies at once; open dots: no difference shown. Diamonds are exact."
     if known.any():
         detail += " Rings: the known truth."
     style.say(ax, title, detail)
