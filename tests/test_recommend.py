@@ -13,9 +13,11 @@ import pytest
 from blocks import Eager
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.linear_model import LogisticRegression
 
 from engagex_sim.cap import DAY
 from engagex_sim.execution import in_turn, workers
+from engagex_sim.interop import ClassifierPolicy
 from engagex_sim.log import read_blocks, read_log
 from engagex_sim.moment import Moment
 from engagex_sim.policy import Context
@@ -25,6 +27,7 @@ from engagex_sim.recommended import CONTACT, Limit
 from engagex_sim.settings import Settings
 from engagex_sim.worlds import WORLDS, frames, tables
 from experiments.run import main
+from policies.lin_ucb import LinUcb
 
 START = pd.Timestamp("2024-05-01")
 HOURS = 40 * 24
@@ -170,6 +173,34 @@ def test_a_capacity_is_kept_exactly_by_the_best(visits: Recommender) -> None:
     assert turned_away["reason"].str.contains("there is no more room").all()
     assert table(visits, Limit(10_000, ""))["decision"].equals(everybody["decision"])
     assert (table(visits, Limit(0, ""))["decision"] != CONTACT).all()
+
+
+def upper_bound(policy: Any, context: Context) -> Any:
+    mean, deviation = policy.models_.predict(context)
+    return mean + deviation
+
+
+@pytest.mark.parametrize(
+    ("policy", "wanted"),
+    [
+        (LinUcb(), upper_bound),
+        (ClassifierPolicy(LogisticRegression(max_iter=500), ["triggers_7d", "type"]), ClassifierPolicy.predict),
+    ],
+    ids=["lin_ucb", "classifier"],
+)
+def test_those_come_first_of_whom_a_greedy_policy_expects_most(visits: Recommender, policy: Any, wanted: Any) -> None:
+    by = replace(visits, fitted=learn(prepare(visits.log, visits.settings), policy, visits.settings, visits.at))
+    everybody = table(by).set_index("guid")["decision"] == CONTACT
+    kept = table(by, Limit(4, "no")).set_index("guid")["decision"] == CONTACT
+    expected = {}
+    for block in range(len(by.log)):
+        moment = Moment.of(by.log.load(block), by.settings, by.at)
+        users = np.flatnonzero(moment.came & moment.free)
+        expected |= dict(zip(moment.user_id[users], wanted(by.policy, moment.context(users))[:, 0], strict=True))
+    of = pd.Series(expected).reindex(everybody.index)
+    assert kept.sum() == 4
+    assert (everybody & ~kept).any()
+    assert of[kept].min() >= of[everybody & ~kept].max() - 1e-9
 
 
 def test_who_goes_through_the_blocks_does_not_matter(visits: Recommender) -> None:
