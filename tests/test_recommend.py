@@ -149,6 +149,20 @@ def test_the_context_is_the_latest_visit_with_the_calendar_of_the_moment_and_all
     assert (moment.time - seconds(pd.Timestamp("2024-05-05"))) == 0
 
 
+def test_where_contacting_is_no_choice_the_cap_holds_nobody_back() -> None:
+    """Only the kind is chosen; a contact of the day before forbids none today."""
+    day = "2024-05-%02d 10:00:00"
+    sent = pd.DataFrame([("a", day % 1, 7, "x"), ("a", day % 5, 8, "y"), ("b", day % 2, 7, "x")])
+    triggers, actions = sent.set_axis(["guid", "date", "trigger", "type"], axis=1), sent[[0, 1]].assign(result=1)
+    own = Settings(cap_days=14, triggers_are="contacts", decision_points="trigger")
+    log, at = read_log(triggers, actions.set_axis(["guid", "date", "result"], axis=1), settings=own), 19_849 * DAY
+    moment = Moment.of(log, own, at)
+    assert not log.facts.contact_is_a_choice
+    assert moment.free.all()
+    assert moment.next_eligible.tolist() == [at, at]
+    assert moment.context(np.array([0, 1])).mask.tolist() == [[False, True, True]] * 2
+
+
 @pytest.fixture(scope="module")
 def visits() -> Any:
     """A log of 400 users in blocks of some, as of its tenth day before the end."""
