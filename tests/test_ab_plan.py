@@ -3,6 +3,7 @@
 import math
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engagex_sim.ab_test import Design, Outcome, arms, power_of, smallest_lift, time_needed, users_needed
+from engagex_sim.errors import InputError
+from engagex_sim.policy import Context
+from engagex_sim.training import Training
 from engagex_sim.worlds import WORLDS, frames
+from experiments import ab_check
 from experiments.ab_check import check
 from experiments.ab_figure import power_figure
 from experiments.ab_plan import Situation, plan
@@ -95,6 +100,27 @@ def test_tests_in_a_world_reject_as_often_as_promised() -> None:
     assert found.lift == pytest.approx(0.63, abs=0.1)
     assert found.promised == pytest.approx(0.5, abs=1e-3)
     assert abs(found.rejected - found.promised) < 3 * found.error
+
+
+def test_a_policy_learns_for_the_period_that_it_is_tested_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not for as long again as that after the log's end."""
+    told = []
+
+    class Asks:
+        name = "asks"
+
+        def fit(self, training: Training) -> "Asks":
+            told.append((training.ends, training.timeline.log_end))
+            raise InputError("That is all.")
+
+        def action_probabilities(self, context: Context) -> Any:
+            raise NotImplementedError
+
+    monkeypatch.setattr(ab_check, "LEARNERS", 300)
+    with pytest.raises(InputError, match="That is all"):
+        check(WORLDS["visits"], Asks(), 1, 300, EVEN, 1, lambda *_: None)
+    ((ends, log_end),) = told
+    assert ends == log_end
 
 
 def test_a_plan_says_what_is_possible_and_what_is_not() -> None:
