@@ -176,6 +176,7 @@ def _facts(judged: Timeline, survey: Survey, cap_modelled: bool, world: World | 
         cap_modelled=cap_modelled,
         world=None if world is None else world.name,
         interest_variance=float(np.mean(interests**2) - np.mean(interests) ** 2),  # sums of whole numbers: in any order
+        n_learners=survey.n_learners,
     )
 
 

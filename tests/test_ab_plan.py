@@ -1,6 +1,7 @@
 """The A/B test that would confirm a lift: its size by hand, its power where it is carried out, and the command."""
 
 import math
+import tomllib
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -220,6 +221,22 @@ def test_a_lift_is_planned_for_on_a_log_and_on_a_run_of_it(tmp_path: Path) -> No
     assert main(["ab_plan", "--run", str(run), "--control", "0.2", "--out", str(again), "--quiet"]) == 0
     first, second = (pd.read_csv(folder / "ab_plan.csv").iloc[-1] for folder in (out, again))
     pd.testing.assert_series_equal(first, second, check_names=False)  # the run knows its log: the same smallest lift
+
+
+def test_users_who_were_held_out_and_those_who_were_not_all_take_part(tmp_path: Path) -> None:
+    """A run that judges 4 of 10 users plans for the 10 all the same, at the interests per user of the 4."""
+    triggers, actions = frames(WORLDS["visits"], 800, seed=1)
+    triggers.to_csv(tmp_path / "triggers.csv", index=False)
+    actions.to_csv(tmp_path / "actions.csv", index=False)
+    log = ["--triggers", str(tmp_path / "triggers.csv"), "--actions", str(tmp_path / "actions.csv")]
+    run, out = tmp_path / "run", tmp_path / "out"
+    light = ["--holdout", "0.4", "--n-boot", "50", "--grid", "light", "--threads", "1", "--quiet"]
+    assert main(["compare", "--policies", "uniform", *log, *light, "--out", str(run)]) == 0
+    assert main(["ab_plan", "--run", str(run), "--out", str(out), "--quiet"]) == 0
+    everybody = pd.read_csv(out / "ab_plan.csv").iloc[-1]  # the plan for all users and days
+    assert everybody["users_control"] + everybody["users_treatment"] == triggers["guid"].nunique()
+    judged = tomllib.loads((run / "config.toml").read_text())["log"]["n_users"]
+    assert judged < triggers["guid"].nunique() / 2
 
 
 @pytest.mark.parametrize(
