@@ -12,9 +12,10 @@ from sklearn.preprocessing import OneHotEncoder
 
 from engagex_sim.columns import FloatArray, IntArray
 from engagex_sim.errors import InputError
+from engagex_sim.feature_names import HISTORY_FEATURES
 from engagex_sim.kinds import best_kind, rounded, spread
 from engagex_sim.models.encoding import FeatureEncoder, MatrixArray
-from engagex_sim.policy import HISTORY_FEATURES, Context, policy_name
+from engagex_sim.policy import Context, policy_name
 from engagex_sim.training import Training
 from engagex_sim.volume import contact_probability, matching_threshold
 
