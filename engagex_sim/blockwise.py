@@ -30,7 +30,6 @@ from engagex_sim.splitting import Splitting
 
 T = TypeVar("T")
 ROWS_AT_ONCE = 1_000_000  # times the states of the contact history that are carried
-TRIAL_ROWS = 1_000
 
 
 @dataclass(frozen=True)
@@ -121,7 +120,7 @@ def cross_fit(
 
     with workers("threads", at_once) as side_by_side:
         fitted = list(_counting(side_by_side(fit_fold, splitting.count), splitting.count, "learning", step))
-    trial = whole.under(rules.without_stop).rows(np.arange(len(whole)) < TRIAL_ROWS)
+    trial = prepared.trial.under(rules.without_stop)
     carried_by = [[states_carried(policy, trial, carry.weights) for policy in models.policies] for models in fitted]
     observation = _Observation(
         prepared.blocks,

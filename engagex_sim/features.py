@@ -13,13 +13,7 @@ import numpy as np
 from engagex_sim.cap import DAY, NEVER
 from engagex_sim.columns import AnyArray, CodeArray, Column, FloatArray, IntArray
 from engagex_sim.decisions import Decisions
-
-WINDOWS = (1, 7, 14, 28)  # days over which triggers are counted
-COMPUTED = frozenset(  # exogenous features that are not columns of the log
-    ["hour", "weekday", "day", "days_since_trigger", "triggers_so_far", "distinct_triggers_7d"]
-    + [f"triggers_{days}d" for days in WINDOWS]
-)
-
+from engagex_sim.feature_names import WINDOWS
 
 NOT_TOLD = np.zeros((0, 0), dtype=np.int64)
 

@@ -4,7 +4,12 @@ import numpy as np
 
 from engagex_sim.columns import BoolArray, FloatArray
 
-DECIMALS = 12  # equal predictions stay equal whichever batch they were computed in
+DECIMALS = 12
+
+
+def rounded(predictions: FloatArray) -> FloatArray:
+    """The predictions, same shape, rounded so that equal ones stay equal whichever batch they were computed in."""
+    return np.round(predictions, DECIMALS)
 
 
 def best_kind(predictions: FloatArray, mask: BoolArray) -> tuple[FloatArray, BoolArray]:
@@ -12,7 +17,7 @@ def best_kind(predictions: FloatArray, mask: BoolArray) -> tuple[FloatArray, Boo
 
     `predictions` is (n, K), `mask` (n, K + 1). Where no kind is allowed the prediction is −inf.
     """
-    allowed = np.where(mask[:, 1:], np.round(predictions, DECIMALS), -np.inf)
+    allowed = np.where(mask[:, 1:], rounded(predictions), -np.inf)
     best = allowed.max(axis=1)
     return best, allowed == best[:, None]
 

@@ -14,7 +14,7 @@ from sklearn.model_selection import cross_val_predict
 from sklearn.tree import DecisionTreeClassifier
 
 from engagex_sim.columns import FloatArray, IntArray, sums_by
-from engagex_sim.features import COMPUTED
+from engagex_sim.feature_names import COMPUTED
 from engagex_sim.hashing import uniforms
 from engagex_sim.models.encoding import FeatureEncoder, MatrixArray
 from engagex_sim.models.search import Split, user_folds

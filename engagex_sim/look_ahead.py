@@ -10,7 +10,7 @@ from scipy.stats import norm, spearmanr
 
 from engagex_sim.cap import DAY
 from engagex_sim.columns import FloatArray
-from engagex_sim.features import COMPUTED, WINDOWS
+from engagex_sim.feature_names import COMPUTED, WINDOWS
 from engagex_sim.hashing import uniforms
 from engagex_sim.leaks import LEVEL, flag_row
 from engagex_sim.timeline import Timeline

@@ -9,7 +9,8 @@ from gymnasium import spaces
 
 from engagex_sim.columns import AnyArray, Column, FloatArray, TextArray
 from engagex_sim.errors import InputError
-from engagex_sim.policy import HISTORY_FEATURES, Context
+from engagex_sim.feature_names import HISTORY_FEATURES
+from engagex_sim.policy import Context
 
 LARGE = 1e12
 NOT_A_NUMBER = -1.0  # stands for "missing" and for "never" in observations, which must be finite

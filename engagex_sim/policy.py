@@ -8,8 +8,6 @@ import numpy as np
 from engagex_sim.columns import AnyArray, BoolArray, Column, FloatArray, IntArray
 from engagex_sim.errors import InputError
 
-HISTORY_FEATURES = ("days_since_contact", "contacts_so_far", "interests_so_far")
-
 
 class Context:
     """What is known at n decision points before the decision.

@@ -29,6 +29,7 @@ from engagex_sim.worlds import World
 
 MIN_GAPS = 30  # with fewer repeated contacts nothing is known about their succession
 RARE_GAPS = 0.01  # share of the gaps that is rare
+TRIAL_ROWS = 1_000
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,12 @@ class Prepared:
     def whole(self) -> Timeline:
         """The evaluation period of the sampled users: every decision point of theirs."""
         return self.evaluation if self.sampled.all() else self.evaluation.users(self.sampled)
+
+    @property
+    def trial(self) -> Timeline:
+        """A few of these decision points, on which to try out in no time what a policy answers."""
+        whole = self.whole
+        return whole.rows(np.arange(len(whole)) < TRIAL_ROWS)
 
 
 def prepare(
@@ -177,6 +184,7 @@ def _facts(judged: Timeline, survey: Survey, cap_modelled: bool, world: World | 
         cap_modelled=cap_modelled,
         world=None if world is None else world.name,
         interest_variance=float(np.mean(interests**2) - np.mean(interests) ** 2),  # sums of whole numbers: in any order
+        n_learners=survey.n_learners,
     )
 
 

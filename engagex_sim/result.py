@@ -62,6 +62,7 @@ class Facts:
     cap_modelled: bool  # False: the log breaks the cap, so the logging policy is modelled without it
     world: str | None  # the synthetic world's name, None for a real log
     interest_variance: float = math.nan  # across users, of the interests behind n_interests
+    n_learners: int = 0  # with a holdout: users beside `n_users`, from whom policies learn and who are not judged
 
 
 @dataclass(frozen=True)

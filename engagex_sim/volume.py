@@ -11,6 +11,8 @@ from scipy.optimize import brentq
 
 from engagex_sim.columns import FloatArray
 
+CERTAIN = 40.0  # log odds, or standard deviations, beyond which a probability is 0 or 1 to the last bit
+
 
 def matching_probability(contacts_at: Callable[[float], float], target: float) -> float:
     """The probability in [0, 1] at which `contacts_at` (which never falls) reaches `target`; 1 where it never does."""
@@ -43,16 +45,19 @@ def matching_threshold(
     return threshold, matching_probability(lambda tie: contacts_of(contact_probability(scores, threshold, tie)), target)
 
 
-def matching_offset(contacts_at: Callable[[float], float], low: float, high: float, target: float) -> float:
-    """Where between `low` (next to no contacts) and `high` (all there can be) `contacts_at` reaches `target`.
+def matching_offset(
+    contacts_at: Callable[[float], float], scores: FloatArray, target: float, reach: float = CERTAIN
+) -> float:
+    """What must be added to `scores`, of any shape, for `contacts_at` (that offset) to reach `target`.
 
-    `contacts_at` never falls and takes ±inf too. inf where even that makes no more than `target`, −inf where that makes
-    no fewer.
+    `contacts_at` never falls and takes ±inf too. A score plus offset of ±`reach` makes a contact certain, or as good as
+    impossible. inf where even that offset makes no more than `target`, −inf where that makes no fewer.
     """
     if contacts_at(np.inf) <= target:
         return np.inf
     if contacts_at(-np.inf) >= target:
         return -np.inf
+    low, high = -reach - scores.max(initial=0.0), reach - scores.min(initial=0.0)
     return float(brentq(lambda offset: contacts_at(offset) - target, low, high, xtol=1e-9))
 
 

@@ -76,7 +76,7 @@ def check(
         settings = Settings(seed=seed)
         log = logged_decisions(world, LEARNERS, np.random.default_rng([seed, _TRAINING]))
         prepared = prepare_decisions(visible(log), settings)
-        (policy,) = learn(prepared, policy, settings, log.log_end).policies
+        (policy,) = learn(prepared, policy, settings, prepared.days.first).policies
     now, then = (true_value(world, p, n_users=measured).metrics[PRIMARY] for p in (world.logging, policy))
     lift = then / now - 1
     population = _interests_of(world, world.logging, world.logging_cap, np.random.default_rng([seed, _MEASURING]))

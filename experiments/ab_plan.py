@@ -206,7 +206,7 @@ def _from_run(directory: Path, policy: str | None, terminal: Terminal) -> tuple[
     row = next(own for own in head.reset_index().to_dict("records") if own["policy"] == name)
     situation = Situation(
         control=Outcome(log["n_interests"] / log["n_users"], variance),
-        users=int(log["n_users"]),
+        users=int(log["n_users"]) + int(log.get("n_learners", 0)),  # those who were not held out take part too
         days=(end - start).total_seconds() / DAY,
         cap_days=float(log["cap_days"]),
     )

@@ -4,8 +4,6 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-import numpy as np
-
 from engagex_sim.augment.choice import row_generator
 from engagex_sim.errors import InputError
 from engagex_sim.evaluation import evaluate_prepared
@@ -43,7 +41,6 @@ from experiments.terminal import Progress, Terminal, result_table
 from experiments.wording import cautions, next_step, plan, reads_results, sent_elsewhere
 from policies.fixed import Never
 
-TRIAL_ROWS = 1_000
 Policies = Sequence[Policy]
 
 
@@ -174,6 +171,5 @@ def _try_out(policies: Policies, prepared: Prepared) -> list[str]:
 
     Returns the names of those that read the results of their own contacts.
     """
-    first = prepared.whole.rows(np.arange(len(prepared.whole)) < TRIAL_ROWS)
-    trials = [policy for policy in policies if not hasattr(policy, "fit")]
-    return [policy_name(policy) for policy in trials if policy_by_state(policy, first, NO_STATE)[1] is None]
+    untrained, trial = [policy for policy in policies if not hasattr(policy, "fit")], prepared.trial
+    return [policy_name(policy) for policy in untrained if policy_by_state(policy, trial, NO_STATE)[1] is None]

@@ -8,13 +8,11 @@ from scipy.special import ndtr, ndtri
 from engagex_sim.columns import BoolArray, FloatArray
 from engagex_sim.kinds import spread
 from engagex_sim.policy import Context
-from engagex_sim.volume import matching_offset
+from engagex_sim.volume import CERTAIN, matching_offset
 from policies.linear import LinearModels
 
 if TYPE_CHECKING:
     from engagex_sim.training import Training
-
-CERTAIN = 40.0  # standard deviations beyond which a probability is 0 or 1
 
 
 class LinThompson:
@@ -43,14 +41,14 @@ class LinThompson:
         context = training.timeline.free_context()
         self.models_ = LinearModels.fit(training)
         mean, deviation = self._scores(context)
-        choice, reach = context.mask[:, 0], CERTAIN * deviation.max(initial=0.0)
+        choice = context.mask[:, 0]
         self.threshold_ = -matching_offset(
             lambda offset: training.contacts_of(
                 np.where(choice, 1.0 - _none_above(-offset, mean, deviation, context.mask[:, 1:]), 1.0)
             ),
-            -mean.max(initial=0.0) - reach,
-            reach - mean.min(initial=0.0),
+            mean,
             training.current_contacts_per_user,
+            reach=CERTAIN * deviation.max(initial=0.0),
         )
         return self
 

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Self
 
 from engagex_sim.columns import FloatArray
+from engagex_sim.kinds import rounded
 from engagex_sim.policy import Context
 from policies.epsilon import EpsilonGreedy
 from policies.linear import LinearModels
@@ -37,6 +38,10 @@ class LinUcb:
     def action_probabilities(self, context: Context) -> FloatArray:
         """(n, K + 1): mostly on the kind of the highest bound above the threshold, the rest by chance."""
         return self.rule_.probabilities(self._upper_bounds(context), context.mask)
+
+    def action_scores(self, context: Context) -> FloatArray:
+        """(n, K): the upper bounds, which tell who comes first where not all can be contacted."""
+        return rounded(self._upper_bounds(context))
 
     def _upper_bounds(self, context: Context) -> FloatArray:
         """(n, K)"""

@@ -18,7 +18,7 @@ import xgboost as xgb
 
 from engagex_sim.cap import DAY, allows
 from engagex_sim.columns import BoolArray, FloatArray, IntArray
-from engagex_sim.kinds import DECIMALS, best_kind, spread
+from engagex_sim.kinds import best_kind, rounded, spread
 from engagex_sim.models.encoding import FeatureEncoder, MatrixArray
 from engagex_sim.policy import Context
 
@@ -81,7 +81,7 @@ class XgbLookahead:
         """(n, K): predicted interest less the value of staying free: who comes first where not all can be contacted."""
         predictions = self.reward_model_.predict(context)
         scores, _ = best_kind(predictions, context.mask)
-        return np.asarray(np.round(predictions, DECIMALS) - self._waiting(context, scores)[:, None])
+        return np.asarray(rounded(predictions) - self._waiting(context, scores)[:, None])
 
     def _waiting(self, context: Context, scores: FloatArray) -> FloatArray:
         """(n,) the value of staying free, in interests."""

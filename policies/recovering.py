@@ -18,7 +18,7 @@ from engagex_sim.policy import Context
 from engagex_sim.policy_states import days_since_contact
 from engagex_sim.rules import NO_RULES
 from engagex_sim.timeline import Timeline
-from engagex_sim.volume import matching_offset
+from engagex_sim.volume import CERTAIN, matching_offset
 
 if TYPE_CHECKING:
     from engagex_sim.training import Training
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 LEAST = 1e-6  # a modelled propensity is never taken for less
 PRIOR_CONTACTS = 105.0  # contacts at the kind's common rate that each mean is mixed with; the paper's
 USERS_AT_ONCE = 2_000  # users whose states of recency are laid out at a time
-CERTAIN = 40.0  # log odds beyond which a probability is 0 or 1 to the last bit
 
 
 class RecoveringSoftmax:
@@ -56,9 +55,9 @@ class RecoveringSoftmax:
         odds, _ = self._softmax(context)
         self.offset_ = matching_offset(
             lambda offset: self._contacts_per_user(timeline, odds + offset, context.mask[:, 0]),
-            -CERTAIN - odds.max(initial=0.0),
-            CERTAIN + self.gamma / self.temperature - odds.min(initial=0.0),
+            odds,
             training.current_contacts_per_user,
+            reach=CERTAIN + abs(self.gamma) / self.temperature,  # of the penalty, whichever its sign
         )
         return self
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from engagex_sim.columns import FloatArray
-from engagex_sim.kinds import DECIMALS, best_kind, spread
+from engagex_sim.kinds import best_kind, rounded, spread
 from engagex_sim.policy import Context
 from engagex_sim.volume import contact_probability
 
@@ -62,7 +62,7 @@ class XgbTurnover:
 
     def action_scores(self, context: Context) -> FloatArray:
         """(n, K): the predicted interest, which tells who comes first where not all can be contacted."""
-        return np.round(self.reward_model_.predict(context), DECIMALS)
+        return rounded(self.reward_model_.predict(context))
 
 
 def _top(ascending: FloatArray, share: float) -> tuple[float, float]:

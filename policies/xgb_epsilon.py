@@ -2,10 +2,8 @@
 
 from typing import TYPE_CHECKING, Self
 
-import numpy as np
-
 from engagex_sim.columns import FloatArray
-from engagex_sim.kinds import DECIMALS
+from engagex_sim.kinds import rounded
 from engagex_sim.policy import Context
 from policies.epsilon import EpsilonGreedy
 
@@ -39,4 +37,4 @@ class XgbEpsilon:
 
     def action_scores(self, context: Context) -> FloatArray:
         """(n, K): the predicted interest, which tells who comes first where not all can be contacted."""
-        return np.round(self.reward_model_.predict(context), DECIMALS)
+        return rounded(self.reward_model_.predict(context))

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from engagex_sim.training import Training
 
 COLDEST = 1e-9  # τ where all predictions are equal: any would do
-CERTAIN = 40.0  # log odds beyond which a probability is 0 or 1 to the last bit
 
 
 class XgbSoftmax:
@@ -42,8 +41,7 @@ class XgbSoftmax:
         choice = context.mask[:, 0]
         self.offset_ = matching_offset(
             lambda offset: training.contacts_of(np.where(choice, expit(odds + offset), 1.0)),
-            -CERTAIN - odds.max(initial=0.0),
-            CERTAIN - odds.min(initial=0.0),
+            odds,
             training.current_contacts_per_user,
         )
         return self

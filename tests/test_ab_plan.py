@@ -1,8 +1,10 @@
 """The A/B test that would confirm a lift: its size by hand, its power where it is carried out, and the command."""
 
 import math
+import tomllib
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,7 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engagex_sim.ab_test import Design, Outcome, arms, power_of, smallest_lift, time_needed, users_needed
+from engagex_sim.errors import InputError
+from engagex_sim.policy import Context
+from engagex_sim.training import Training
 from engagex_sim.worlds import WORLDS, frames
+from experiments import ab_check
 from experiments.ab_check import check
 from experiments.ab_figure import power_figure
 from experiments.ab_plan import Situation, plan
@@ -95,6 +101,27 @@ def test_tests_in_a_world_reject_as_often_as_promised() -> None:
     assert found.lift == pytest.approx(0.63, abs=0.1)
     assert found.promised == pytest.approx(0.5, abs=1e-3)
     assert abs(found.rejected - found.promised) < 3 * found.error
+
+
+def test_a_policy_learns_for_the_period_that_it_is_tested_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not for as long again as that after the log's end."""
+    told = []
+
+    class Asks:
+        name = "asks"
+
+        def fit(self, training: Training) -> "Asks":
+            told.append((training.ends, training.timeline.log_end))
+            raise InputError("That is all.")
+
+        def action_probabilities(self, context: Context) -> Any:
+            raise NotImplementedError
+
+    monkeypatch.setattr(ab_check, "LEARNERS", 300)
+    with pytest.raises(InputError, match="That is all"):
+        check(WORLDS["visits"], Asks(), 1, 300, EVEN, 1, lambda *_: None)
+    ((ends, log_end),) = told
+    assert ends == log_end
 
 
 def test_a_plan_says_what_is_possible_and_what_is_not() -> None:
@@ -194,6 +221,22 @@ def test_a_lift_is_planned_for_on_a_log_and_on_a_run_of_it(tmp_path: Path) -> No
     assert main(["ab_plan", "--run", str(run), "--control", "0.2", "--out", str(again), "--quiet"]) == 0
     first, second = (pd.read_csv(folder / "ab_plan.csv").iloc[-1] for folder in (out, again))
     pd.testing.assert_series_equal(first, second, check_names=False)  # the run knows its log: the same smallest lift
+
+
+def test_users_who_were_held_out_and_those_who_were_not_all_take_part(tmp_path: Path) -> None:
+    """A run that judges 4 of 10 users plans for the 10 all the same, at the interests per user of the 4."""
+    triggers, actions = frames(WORLDS["visits"], 800, seed=1)
+    triggers.to_csv(tmp_path / "triggers.csv", index=False)
+    actions.to_csv(tmp_path / "actions.csv", index=False)
+    log = ["--triggers", str(tmp_path / "triggers.csv"), "--actions", str(tmp_path / "actions.csv")]
+    run, out = tmp_path / "run", tmp_path / "out"
+    light = ["--holdout", "0.4", "--n-boot", "50", "--grid", "light", "--threads", "1", "--quiet"]
+    assert main(["compare", "--policies", "uniform", *log, *light, "--out", str(run)]) == 0
+    assert main(["ab_plan", "--run", str(run), "--out", str(out), "--quiet"]) == 0
+    everybody = pd.read_csv(out / "ab_plan.csv").iloc[-1]  # the plan for all users and days
+    assert everybody["users_control"] + everybody["users_treatment"] == triggers["guid"].nunique()
+    judged = tomllib.loads((run / "config.toml").read_text())["log"]["n_users"]
+    assert judged < triggers["guid"].nunique() / 2
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 
 from engagex_sim.blocks import OfLog
 from engagex_sim.errors import InputError
-from engagex_sim.features import WINDOWS
+from engagex_sim.feature_names import WINDOWS
 from engagex_sim.log import read_blocks
 from engagex_sim.ope.resampling import bootstrap_sums
 from engagex_sim.settings import LogSettings

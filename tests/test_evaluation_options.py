@@ -51,6 +51,13 @@ def test_with_a_holdout_policies_are_judged_on_users_who_taught_them_nothing() -
     assert now == pytest.approx(mine.reward.sum() / judged)
 
 
+def test_policies_are_tried_out_on_a_few_of_the_decision_points_that_they_learn_from() -> None:
+    prepared, _ = a_log()
+    assert len(prepared.whole) > 10_000
+    assert len(prepared.trial) == 1_000
+    assert (prepared.trial.time == prepared.whole.time[:1_000]).all()
+
+
 def test_a_holdout_without_contacts_is_refused_in_one_sentence() -> None:
     triggers, actions = frames(WORLDS["visits"], 300, 0)
     with pytest.raises(InputError, match="no held-out user was contacted"):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from engagex_sim.columns import Column
-from engagex_sim.features import COMPUTED
+from engagex_sim.feature_names import COMPUTED
 from engagex_sim.look_ahead import look_ahead_flag
 from engagex_sim.timeline import Timeline
 from engagex_sim.worlds import WORLDS, logged_decisions, visible

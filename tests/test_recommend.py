@@ -14,9 +14,11 @@ from blocks import Eager
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rule_book import KINDS, Made, faults, rule_settings
+from sklearn.linear_model import LogisticRegression
 
 from engagex_sim.cap import DAY
 from engagex_sim.execution import in_turn, workers
+from engagex_sim.interop import ClassifierPolicy
 from engagex_sim.log import read_blocks, read_log
 from engagex_sim.moment import Moment
 from engagex_sim.policy import Context
@@ -26,6 +28,7 @@ from engagex_sim.recommended import CONTACT, Limit
 from engagex_sim.settings import Settings
 from engagex_sim.worlds import WORLDS, frames, tables
 from experiments.run import main
+from policies.lin_ucb import LinUcb
 
 START = pd.Timestamp("2024-05-01")
 HOURS = 40 * 24
@@ -199,6 +202,20 @@ def test_the_context_is_the_latest_visit_with_the_calendar_of_the_moment_and_all
     assert (moment.time - seconds(pd.Timestamp("2024-05-05"))) == 0
 
 
+def test_where_contacting_is_no_choice_the_cap_holds_nobody_back() -> None:
+    """Only the kind is chosen; a contact of the day before forbids none today."""
+    day = "2024-05-%02d 10:00:00"
+    sent = pd.DataFrame([("a", day % 1, 7, "x"), ("a", day % 5, 8, "y"), ("b", day % 2, 7, "x")])
+    triggers, actions = sent.set_axis(["guid", "date", "trigger", "type"], axis=1), sent[[0, 1]].assign(result=1)
+    own = Settings(cap_days=14, triggers_are="contacts", decision_points="trigger")
+    log, at = read_log(triggers, actions.set_axis(["guid", "date", "result"], axis=1), settings=own), 19_849 * DAY
+    moment = Moment.of(log, own, at)
+    assert not log.facts.contact_is_a_choice
+    assert moment.free.all()
+    assert moment.next_eligible.tolist() == [at, at]
+    assert moment.context(np.array([0, 1])).mask.tolist() == [[False, True, True]] * 2
+
+
 @pytest.fixture(scope="module")
 def visits() -> Any:
     """A log of 400 users in blocks of some, as of its tenth day before the end."""
@@ -223,6 +240,34 @@ def test_a_capacity_is_kept_exactly_by_the_best(visits: Recommender) -> None:
     assert turned_away["reason"].str.contains("there is no more room").all()
     assert table(visits, Limit(10_000, ""))["decision"].equals(everybody["decision"])
     assert (table(visits, Limit(0, ""))["decision"] != CONTACT).all()
+
+
+def upper_bound(policy: Any, context: Context) -> Any:
+    mean, deviation = policy.models_.predict(context)
+    return mean + deviation
+
+
+@pytest.mark.parametrize(
+    ("policy", "wanted"),
+    [
+        (LinUcb(), upper_bound),
+        (ClassifierPolicy(LogisticRegression(max_iter=500), ["triggers_7d", "type"]), ClassifierPolicy.predict),
+    ],
+    ids=["lin_ucb", "classifier"],
+)
+def test_those_come_first_of_whom_a_greedy_policy_expects_most(visits: Recommender, policy: Any, wanted: Any) -> None:
+    by = replace(visits, fitted=learn(prepare(visits.log, visits.settings), policy, visits.settings, visits.at))
+    everybody = table(by).set_index("guid")["decision"] == CONTACT
+    kept = table(by, Limit(4, "no")).set_index("guid")["decision"] == CONTACT
+    expected = {}
+    for block in range(len(by.log)):
+        moment = Moment.of(by.log.load(block), by.settings, by.at)
+        users = np.flatnonzero(moment.came & moment.free)
+        expected |= dict(zip(moment.user_id[users], wanted(by.policy, moment.context(users))[:, 0], strict=True))
+    of = pd.Series(expected).reindex(everybody.index)
+    assert kept.sum() == 4
+    assert (everybody & ~kept).any()
+    assert of[kept].min() >= of[everybody & ~kept].max() - 1e-9
 
 
 def test_who_goes_through_the_blocks_does_not_matter(visits: Recommender) -> None:

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.special import expit
 from test_policies import constant_model, fewer_contacts
 
 from engagex_sim.kinds import soft_choice
@@ -67,8 +68,15 @@ def test_without_any_contact_to_match_nobody_is_contacted(policy):
 def test_an_offset_by_hand():
     """Log odds 0 and log 3 give 1/2 + 3/4 contacts; log 2 more give 2/3 + 6/7."""
     odds = np.log([1.0, 3.0])
-    offset = matching_offset(lambda offset: (1 / (1 + np.exp(-odds - offset))).sum(), -40, 40, 2 / 3 + 6 / 7)
+    offset = matching_offset(lambda offset: (1 / (1 + np.exp(-odds - offset))).sum(), odds, 2 / 3 + 6 / 7)
     assert offset == pytest.approx(np.log(2))
+
+
+@pytest.mark.parametrize("shift", [-500.0, 0.0, 500.0])
+def test_an_offset_is_found_however_far_the_scores_lie_from_zero(shift):
+    odds = np.log([1.0, 3.0]) + shift
+    offset = matching_offset(lambda offset: expit(odds + offset).sum(), odds, 2 / 3 + 6 / 7)
+    assert offset == pytest.approx(np.log(2) - shift)
 
 
 # --- softmax

@@ -12,9 +12,10 @@ from sklearn.preprocessing import OneHotEncoder
 
 from engagex_sim.columns import FloatArray, IntArray
 from engagex_sim.errors import InputError
-from engagex_sim.kinds import best_kind, spread
+from engagex_sim.feature_names import HISTORY_FEATURES
+from engagex_sim.kinds import best_kind, rounded, spread
 from engagex_sim.models.encoding import FeatureEncoder, MatrixArray
-from engagex_sim.policy import HISTORY_FEATURES, Context, policy_name
+from engagex_sim.policy import Context, policy_name
 from engagex_sim.training import Training
 from engagex_sim.volume import contact_probability, matching_threshold
 
@@ -94,6 +95,10 @@ class ClassifierPolicy:
         """(n, K + 1): all on the best kind above the threshold; kinds with equal predictions are equally likely."""
         scores, kinds = best_kind(self.predict(context), context.mask)
         return spread(contact_probability(scores, self.threshold_, self.tie_probability_), kinds, context.mask)
+
+    def action_scores(self, context: Context) -> FloatArray:
+        """(n, K): the predicted interest, which tells who comes first where not all can be contacted."""
+        return rounded(self.predict(context))
 
     def _matrix(self, context: Context, action: IntArray) -> MatrixArray:
         """Numbers and codes, and the kind as the last column where there are several."""

@@ -7,6 +7,7 @@ import duckdb
 import numpy as np
 
 from engagex_sim.errors import InputError
+from engagex_sim.feature_names import COMPUTED, HISTORY_FEATURES
 from engagex_sim.log.dates import check_date_type, check_dates, date_reasons, seconds
 from engagex_sim.log.quality import Rejected
 from engagex_sim.log.source import Source
@@ -14,23 +15,6 @@ from engagex_sim.log.sql import one_row
 
 REQUIRED = {"triggers": ("guid", "date", "trigger", "type"), "actions": ("guid", "date", "result"), "users": ("guid",)}
 OPTIONAL = {"triggers": (), "actions": ("action", "propensity"), "users": ()}
-FEATURE_NAMES = (
-    "hour",
-    "weekday",
-    "day",
-    "days_since_trigger",
-    "triggers_1d",
-    "triggers_7d",
-    "triggers_14d",
-    "triggers_28d",
-    "triggers_so_far",
-    "distinct_triggers_7d",
-    "days_since_contact",
-    "contacts_so_far",
-    "interests_so_far",
-)  # what features are called: a column of the file cannot have these names
-
-
 NO_RESULT = "result is neither 0 nor 1"  # until the values that are there instead are known
 SHOWN = 3  # of these values
 
@@ -191,7 +175,7 @@ def check_clashes(triggers: Rows, users: Rows | None) -> None:
     """Raise `InputError` where a column cannot become a feature because its name is taken."""
     for rows in (triggers, *([] if users is None else [users])):
         for name in rows.text_columns:
-            if name in FEATURE_NAMES:
+            if name in COMPUTED or name in HISTORY_FEATURES:
                 raise InputError(
                     f"{rows.name} has a column {name!r}, which is the name of a computed feature; rename it"
                     f" (--columns my_{name}={name}) or drop it."

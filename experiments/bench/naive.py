@@ -5,7 +5,7 @@ import pandas as pd
 import xgboost as xgb
 
 from engagex_sim.env import EngageXEnv
-from engagex_sim.features import WINDOWS
+from engagex_sim.feature_names import WINDOWS
 from engagex_sim.models.encoding import MatrixArray
 from experiments.bench.effort import Files
 
