@@ -36,8 +36,8 @@ class Moment:
         """The users of `log`, no row of which is later than `at`, seconds.
 
         The cap counts from the contact itself, which may be later than the decision point that it belongs to, and from
-        the midnight before it where decisions are by day; where only the kind is chosen it plays no part. A contact whose
-        kind is unknown counts as one of every kind. Raises `InputError` for rules that do not suit the log.
+        the midnight before it where decisions are by day; where only the kind is chosen it plays no part. A contact
+        whose kind is unknown counts as one of every kind. Raises `InputError` for rules that do not suit the log.
         """
         timeline = Timeline.of(decisions_of(log, settings), Cap(settings.cap_days))
         is_last = np.zeros(len(timeline), dtype=np.bool_)
