@@ -57,8 +57,8 @@ def write_plan(options: Options) -> None:
     terminal = Terminal(options["quiet"])
     if (options["run"] is None) == (options["lift"] is None):
         raise InputError(
-            "ab_plan needs the lift to confirm, from one place: --run DIR, a finished run's directory, or --lift PERCENT"
-            " with --triggers and --actions."
+            "ab_plan needs the lift to confirm, from one place: --run DIR, a finished run's directory, or --lift"
+            " PERCENT with --triggers and --actions."
         )
     if options["run"] is not None:
         situation, lifts = _from_run(Path(options["run"]), options["policy"], terminal)
@@ -236,8 +236,9 @@ def _from_log(options: Options, terminal: Terminal) -> Situation:
         if files is not None:
             log = blocks_from(files, options, settings)
         else:
-            terminal.say(f"No log was given, so the users are invented: those of the synthetic world {options['world']}.")
-            made = tables(WORLDS[options["world"]], WORLD_USERS, int(options["seed"]))
+            world = options["world"]
+            terminal.say(f"No log was given, so the users are invented: those of the synthetic world {world}.")
+            made = tables(WORLDS[world], WORLD_USERS, int(options["seed"]))
             log = read_blocks(made.triggers, made.actions, made.users, settings)
         with log:
             facts = prepare(log, settings).facts
