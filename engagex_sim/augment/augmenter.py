@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from engagex_sim.augment.account import Account
 from engagex_sim.augment.generator import Batch, Examples, RowGenerator
 from engagex_sim.augment.realism import two_sample_auc
-from engagex_sim.augment.rows import Columns, MatrixArray
+from engagex_sim.augment.rows import Columns, MatrixArray, shown
 from engagex_sim.augment.validation import checked
 from engagex_sim.columns import BoolArray, IntArray
 from engagex_sim.errors import InputError
@@ -34,10 +34,10 @@ def augmented(
 ) -> tuple[MatrixArray, IntArray, Account | None]:
     """The rows, and written ones of the rarer class until it has `ratio` times as many rows as the other.
 
-    The generator sees the rarer class of these rows and nothing else. What it writes is checked; copies of those rows
-    are dropped, and so are written rows that are equal though some number is not whole. Where too few rows are left,
-    rows of the rarer class, real and written, are repeated evenly, so that the classes are as balanced as was asked
-    for. None is the account where nothing was needed.
+    The generator sees the rarer class of these rows and nothing else. What it writes is checked; copies of those rows,
+    to the digits that a language model is shown, are dropped, and so are written rows that are equal though some number
+    is not whole. Where too few rows are left, rows of the rarer class, real and written, are repeated evenly, so that
+    the classes are as balanced as was asked for. None is the account where nothing was needed.
     """
     counts = np.bincount(label, minlength=2)
     wanted = round(ratio * counts.max()) - int(counts.min())
@@ -111,13 +111,13 @@ class _Taking:
 
 
 def _as_bytes(matrix: MatrixArray) -> NDArray[Any]:
-    """Each row as one value (n,) that is equal where the rows are: one way to write NaN, and no −0."""
-    plain = np.ascontiguousarray(np.where(np.isnan(matrix), np.float32(np.nan), matrix + np.float32(0.0)))
+    """Each row as one value (n,) that is equal where the rows look the same: as shown, and one way to write NaN."""
+    plain = np.ascontiguousarray(np.where(np.isnan(matrix), np.float32(np.nan), shown(matrix)))
     return plain.view(np.dtype((np.void, plain.dtype.itemsize * plain.shape[1])))[:, 0]
 
 
 def _among(new: MatrixArray, old: MatrixArray) -> BoolArray:
-    """(n,) which rows of `new` are rows of `old`."""
+    """(n,) which rows of `new` look like a row of `old`."""
     known = {row.tobytes() for row in _as_bytes(old)}
     return np.array([row.tobytes() in known for row in _as_bytes(new)], dtype=np.bool_)
 
