@@ -30,7 +30,6 @@ def augmented(
     ratio: float,
     seed: int,
     generator: RowGenerator,
-    cap_days: float = 0.0,
 ) -> tuple[MatrixArray, IntArray, Account | None]:
     """The rows, and written ones of the rarer class until it has `ratio` times as many rows as the other.
 
@@ -44,7 +43,7 @@ def augmented(
     if counts.min() == 0 or wanted <= 0:
         return matrix, label, None
     rarer = int(counts.argmin())
-    taking = _Taking(columns, matrix[label == rarer], wanted, cap_days)
+    taking = _Taking(columns, matrix[label == rarer], wanted)
     examples = Examples(taking.named, taking.features, interested=rarer == 1)
     for batch in generator.batches(examples, taking.missing, seed):
         taking.take(batch)
@@ -61,11 +60,10 @@ def augmented(
 class _Taking:
     """What is taken of the written rows that could have been among the `real` ones (m, p), and what of the others."""
 
-    def __init__(self, columns: Columns, real: MatrixArray, wanted: int, cap_days: float) -> None:
+    def __init__(self, columns: Columns, real: MatrixArray, wanted: int) -> None:
         self.columns = columns
         self.real = real
         self.wanted = wanted
-        self.cap_days = cap_days
         self.named = columns.named(real)
         self.features = columns.features(self.named)
         # Where a number is not whole, rows are not equal by chance; where all is text and counts, they often are.
@@ -85,7 +83,7 @@ class _Taking:
         self.rejected.update(batch.rejected)
         if batch.trouble is not None:
             self.troubles[batch.trouble] += 1
-        good, why = checked(batch.rows[: batch.asked], self.features, self.cap_days)
+        good, why = checked(batch.rows[: batch.asked], self.features)
         new = self.columns.encoded(good)
         copied = _among(new, self.real)
         again = ~copied & self.is_unlike & (_among(new, self.used) | _seen_above(new))
@@ -134,10 +132,9 @@ class Augmenter:
     A grid search tries many settings on the same few training sets; a server is asked for each set once.
     """
 
-    def __init__(self, columns: Columns, generator: RowGenerator, cap_days: float = 0.0) -> None:
+    def __init__(self, columns: Columns, generator: RowGenerator) -> None:
         self._columns = columns
         self._generator = generator
-        self._cap_days = cap_days
         self._known: dict[tuple[int, str], tuple[MatrixArray, IntArray, Account | None]] = {}
         self._lock = Lock()
 
@@ -150,13 +147,7 @@ class Augmenter:
         with self._lock:
             if key not in self._known:
                 found = augmented(
-                    matrix,
-                    label,
-                    columns=self._columns,
-                    ratio=ratio,
-                    seed=seed,
-                    generator=self._generator,
-                    cap_days=self._cap_days,
+                    matrix, label, columns=self._columns, ratio=ratio, seed=seed, generator=self._generator
                 )
                 self._known[key] = found
                 self._check(found[2])

@@ -56,7 +56,6 @@ class RewardModel:
         threads: int = 1,
         device: Device = "cpu",
         generator: RowGenerator | None = None,
-        cap_days: float = 0.0,
     ) -> Self:
         """Learn from logged contacts: one row each, all arrays (n,), `action` in 1..K, `time` in seconds.
 
@@ -66,7 +65,7 @@ class RewardModel:
         gets the mean, shrunk by half an observation of each class. The answer depends on `seed` and not on `threads`.
 
         With `imbalance` "augment" rows are written by `generator` (None: the local one), which raises `InputError`
-        where it gives none; `cap_days` is the contact cap that they must respect.
+        where it gives none.
         """
         encoder = FeatureEncoder.fit(context, context.exogenous)
         kinds = context.kinds
@@ -78,7 +77,7 @@ class RewardModel:
         label = reward.astype(np.int64)
         augmenter = None
         if imbalance == "augment":
-            augmenter = Augmenter(_columns(encoder, kinds), generator or TreeSynthesis(), cap_days)
+            augmenter = Augmenter(_columns(encoder, kinds), generator or TreeSynthesis())
         found = search(
             matrix,
             types,
