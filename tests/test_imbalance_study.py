@@ -16,17 +16,17 @@ from engagex_sim.settings import Imbalance, Settings
 from engagex_sim.states import NO_STATE
 from engagex_sim.timeline import Timeline
 from engagex_sim.worlds import WORLDS, frames, logged_decisions, visible
-from experiments.imbalance.measure import AS_TRAINED, COLUMNS, RECALIBRATED, uncalibrated
+from experiments.imbalance.measure import AS_TRAINED, COLUMNS, HELD_OUT, RECALIBRATED, uncalibrated
 from experiments.imbalance.sentences import INTERESTS, recommendation, sentences
 from experiments.imbalance.summary import Found, summarised
-from experiments.imbalance_study import STRATEGIES
+from experiments.imbalance_study import OWN_LOG, STRATEGIES
 from experiments.run import main
 
 
-def rows(*found: tuple[object, ...]) -> pd.DataFrame:
-    """One row per (repeat, strategy, stage, subject, measure, value, truth) of the log `visits`."""
+def rows(*found: tuple[object, ...], log: str = "visits") -> pd.DataFrame:
+    """One row per (repeat, strategy, stage, subject, measure, value, truth) of one log."""
     names = ["repeat", "strategy", "stage", "subject", "measure", "value", "truth"]
-    return pd.DataFrame(found, columns=names).assign(log="visits", verdict=None).reindex(columns=COLUMNS)
+    return pd.DataFrame(found, columns=names).assign(log=log, verdict=None).reindex(columns=COLUMNS)
 
 
 def interests(values: dict[str, list[float]]) -> Found:
@@ -73,6 +73,24 @@ def test_it_recommends_what_is_better_beyond_chance_and_by_enough() -> None:
     assert "Worse: smote on visits." in recommendation(worse)
     once = interests({"none": base[:1], "smote": [90.0]})
     assert recommendation(once).startswith("Recommendation: keep --imbalance none.")
+
+
+def test_splits_of_one_log_have_a_mean_and_a_range_and_no_error_or_recommendation() -> None:
+    """However even the gain of every split: the splits share their rows."""
+    key = (RECALIBRATED, HELD_OUT, "log_loss")
+    losses = {"none": [0.40, 0.50, 0.60], "smote": [0.36, 0.45, 0.54]}
+    own = [(r, s, *key, value, np.nan) for s, each in losses.items() for r, value in enumerate(each)]
+    found = Found(summarised(rows(*own, log=OWN_LOG)))
+    for column in ("error", "difference_error"):
+        assert np.isnan(found(OWN_LOG, "smote", *key, column))
+    assert (found(OWN_LOG, "smote", *key, "least"), found(OWN_LOG, "smote", *key, "greatest")) == (0.36, 0.54)
+    told = sentences(found)
+    assert not any(sentence.startswith("Recommendation") or "better by" in sentence for sentence in told)
+    assert told[0] == (
+        "No recommendation follows from your log alone: each repeat splits the same rows anew, so whether a difference"
+        " is more than chance cannot be told. Held-out log loss against none (less is better), mean and range over 3"
+        " splits: smote −10.0 % (−12.0 … −8.0 %). Whoever resamples or weighs must recalibrate, as every run does."
+    )
 
 
 @pytest.fixture(scope="module")
@@ -154,7 +172,13 @@ def test_of_a_log_of_ones_own_there_are_metrics_and_verdicts_and_no_truth(tmp_pa
     assert table["truth"].isna().all() and not table["measure"].str.startswith("true_").any()
     assert table.loc[table["measure"] == "dr_cap", "verdict"].notna().all()
     assert table.groupby(["strategy", "measure"])["value"].nunique().loc["none", "roc_auc"] > 1  # split anew
-    assert any("xgb_greedy, with as many contacts as now" in s for s in sentences(Found(read(out / "imbalance.csv"))))
+    summary = read(out / "imbalance.csv")
+    assert summary[["error", "difference_error"]].isna().all(axis=None)
+    assert any("xgb_greedy, with as many contacts as now" in s for s in sentences(Found(summary)))
+    page = (out / "imbalance.md").read_text()
+    assert (
+        "* No recommendation follows from your log alone" in page and "standard error" not in page and "±" not in page
+    )
 
 
 @pytest.mark.parametrize(
