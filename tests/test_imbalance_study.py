@@ -12,12 +12,14 @@ from engagex_sim.crossfit import fit
 from engagex_sim.dependence import Carried
 from engagex_sim.models.calibrate import Calibration
 from engagex_sim.models.learned import Learned
+from engagex_sim.ope.verdict import BETTER, UNANSWERABLE
+from engagex_sim.result import HEADLINE
 from engagex_sim.settings import Imbalance, Settings
 from engagex_sim.states import NO_STATE
 from engagex_sim.timeline import Timeline
 from engagex_sim.worlds import WORLDS, frames, logged_decisions, visible
-from experiments.imbalance.measure import AS_TRAINED, COLUMNS, HELD_OUT, RECALIBRATED, uncalibrated
-from experiments.imbalance.sentences import INTERESTS, recommendation, sentences
+from experiments.imbalance.measure import AS_TRAINED, COLUMNS, HELD_OUT, LIFT, RECALIBRATED, uncalibrated
+from experiments.imbalance.sentences import INTERESTS, answer, recommendation, sentences
 from experiments.imbalance.summary import Found, summarised
 from experiments.imbalance_study import OWN_LOG, STRATEGIES
 from experiments.run import main
@@ -91,6 +93,36 @@ def test_splits_of_one_log_have_a_mean_and_a_range_and_no_error_or_recommendatio
         " is more than chance cannot be told. Held-out log loss against none (less is better), mean and range over 3"
         " splits: smote −10.0 % (−12.0 … −8.0 %). Whoever resamples or weighs must recalibrate, as every run does."
     )
+
+
+def estimated(lifts: list[tuple[float, str]], stage: str = RECALIBRATED) -> pd.DataFrame:
+    """A lift with ± 5 as its interval, and its verdict, by repeat of one's own log."""
+    place = {"log": OWN_LOG, "strategy": "none", "stage": stage, "subject": "xgb_greedy"}
+    own = [
+        {**place, "repeat": repeat, **row}
+        for repeat, (lift, verdict) in enumerate(lifts)
+        for row in (
+            {"measure": HEADLINE, "value": 1.0, "verdict": verdict},
+            {"measure": LIFT, "value": lift, "low": lift - 5, "high": lift + 5},
+        )
+    ]
+    return pd.DataFrame(own).reindex(columns=COLUMNS)
+
+
+def test_a_change_is_told_from_the_repeats_that_answer_and_from_no_other() -> None:
+    key = (OWN_LOG, "none", RECALIBRATED, "xgb_greedy")
+    some = pd.concat(
+        [
+            estimated([(10.0, BETTER), (900.0, UNANSWERABLE), (20.0, BETTER)]),
+            estimated([(30.0, BETTER), (40.0, BETTER), (50.0, BETTER)], AS_TRAINED),  # the refusal is not of this stage
+        ]
+    )
+    found = Found(summarised(some))
+    assert answer(found, *key[:2], RECALIBRATED, key[3]) == "+15 % (+10 … +20 %), better (answered in 2 of 3 repeats)"
+    assert answer(found, *key[:2], AS_TRAINED, key[3]) == "+40 % (+35 … +45 %), better"
+    none = Found(summarised(estimated([(900.0, UNANSWERABLE), (800.0, UNANSWERABLE)])))
+    assert answer(none, *key) == UNANSWERABLE
+    assert np.isnan(none(*key, LIFT))
 
 
 @pytest.fixture(scope="module")

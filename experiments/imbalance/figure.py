@@ -15,7 +15,7 @@ from engagex_sim.ope.verdict import UNANSWERABLE
 from engagex_sim.report import style
 from engagex_sim.report.style import INK, PALETTE, QUIET
 from engagex_sim.result import HEADLINE
-from experiments.imbalance.measure import AS_TRAINED, HELD_OUT, RECALIBRATED
+from experiments.imbalance.measure import AS_TRAINED, HELD_OUT, LIFT, RECALIBRATED
 from experiments.imbalance.summary import Found
 
 COLOURS = {AS_TRAINED: PALETTE[1], RECALIBRATED: PALETTE[0]}
@@ -85,9 +85,10 @@ def _quiet(ax: Axes) -> None:
 def _roc_auc(ax: Axes, found: Found, log: str) -> None:
     key = (RECALIBRATED, HELD_OUT, "roc_auc")
     values = [found(log, s, *key) for s in found.strategies]
-    ax.hlines(np.arange(len(values)), *_ends(found, log, key), color=COLOURS[RECALIBRATED], linewidth=1.3)
+    low, high = _ends(found, log, key)
+    ax.hlines(np.arange(len(values)), low, high, color=COLOURS[RECALIBRATED], linewidth=1.3)
     _dots(ax, values, RECALIBRATED)
-    if np.ptp(values) < 0.02:  # small differences are not to look large
+    if np.ptp([low, high]) < 0.02:  # small differences are not to look large
         middle = float(np.mean(values))
         ax.set_xlim(middle - 0.02, middle + 0.02)
     _quiet(ax)
@@ -135,7 +136,7 @@ def _lift(ax: Axes, found: Found, log: str) -> None:
     place = np.arange(len(found.strategies))
     for stage, off in ((AS_TRAINED, 0.12), (RECALIBRATED, -0.12)):
         middle, low, high = (
-            np.array([found(log, s, stage, "xgb_greedy", "lift_percent", c) for s in found.strategies])
+            np.array([found(log, s, stage, "xgb_greedy", LIFT, c) for s in found.strategies])
             for c in ("mean", "low", "high")
         )
         for line, s in enumerate(found.strategies):

@@ -95,7 +95,11 @@ def _tables(found: Found, log: str) -> list[str]:
             for policy in (GREEDY, PROFIT)
             for stage in (AS_TRAINED, RECALIBRATED)
         }
-        return [*parts, f"Change of interests estimated by `{HEADLINE}`, mean over the splits:", _table(found, answers)]
+        return [
+            *parts,
+            f"Change of interests estimated by `{HEADLINE}`, mean over the splits that answer:",
+            _table(found, answers),
+        ]
     policies = {
         f"{GREEDY}: interests per 1,000 contacts": lambda s: thousand(found(log, s, RECALIBRATED, GREEDY, INTERESTS)),
         "against none, %": lambda s: "" if s == NOTHING else _gain(found, log, s),

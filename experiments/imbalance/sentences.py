@@ -8,7 +8,7 @@ from scipy.stats import t
 from engagex_sim.ope.verdict import UNANSWERABLE
 from engagex_sim.report.formats import UNDEFINED, counted, listing, number
 from engagex_sim.result import HEADLINE
-from experiments.imbalance.measure import AS_TRAINED, HELD_OUT, RECALIBRATED
+from experiments.imbalance.measure import AS_TRAINED, HELD_OUT, LIFT, RECALIBRATED
 from experiments.imbalance.summary import NOTHING, Found
 from experiments.imbalance.words import from_to, give_or_take, signed, thousand
 
@@ -121,13 +121,15 @@ def _estimated(found: Found, log: str) -> str:
 
 
 def answer(found: Found, log: str, strategy: str, stage: str, policy: str) -> str:
-    """An estimated change with its interval and the verdict; of what is refused the verdict alone."""
+    """An estimated change with its interval and the verdict, over the repeats that answer; else the verdict alone."""
     verdict = found.verdict(log, strategy, stage, policy)
     if verdict == UNANSWERABLE:
         return verdict
-    key = (log, strategy, stage, policy, "lift_percent")
+    key = (log, strategy, stage, policy, LIFT)
     lift, low, high = (signed(found(*key, column), 0) for column in ("mean", "low", "high"))
-    return f"{lift} % ({low} … {high} %), {verdict}"
+    answered, repeats = found(*key, "n"), found(*key, "repeats")
+    rest = f" (answered in {answered:.0f} of {repeats:.0f} repeats)" if answered < repeats else ""
+    return f"{lift} % ({low} … {high} %), {verdict}{rest}"
 
 
 def _between(
