@@ -199,11 +199,15 @@ def test_of_a_log_of_ones_own_there_are_metrics_and_verdicts_and_no_truth(tmp_pa
     for name, table in zip(("triggers", "actions"), frames(WORLDS["visits"], 1_500, 3), strict=True):
         table.to_csv(tmp_path / f"{name}.csv", index=False)
     files = ("--triggers", tmp_path / "triggers.csv", "--actions", tmp_path / "actions.csv", "--no-cache")
-    out = study(tmp_path / "out", *files, "--strategies", "none,smote")
+    out = study(tmp_path / "out", *files, "--strategies", "none,smote,augment")
     table = read(out / "logs.csv")
     assert table["truth"].isna().all() and not table["measure"].str.startswith("true_").any()
     assert table.loc[table["measure"] == "dr_cap", "verdict"].notna().all()
     assert table.groupby(["strategy", "measure"])["value"].nunique().loc["none", "roc_auc"] > 1  # split anew
+    told = table[table["measure"] == "predicted_per_interest"].groupby(["strategy", "stage"])["value"].mean()
+    for balanced in ("smote", "augment"):
+        assert told[balanced, AS_TRAINED] > 4 > 1.5 > told[balanced, RECALIBRATED]
+    assert told["none", AS_TRAINED] < 1.5
     summary = read(out / "imbalance.csv")
     assert summary[["error", "difference_error"]].isna().all(axis=None)
     assert any("xgb_greedy, with as many contacts as now" in s for s in sentences(Found(summary)))
