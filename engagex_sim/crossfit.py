@@ -111,7 +111,6 @@ def _learn(
         threads=settings.threads,
         device=settings.device,
         generator=row_generator(settings),
-        cap_days=contacts.cap.days,
     )
     choices = evaluation.rows(evaluation.free) if cap_modelled else evaluation
     logging = PropensityModel.fit(

@@ -89,6 +89,13 @@ def writes(row: Callable[[int, dict[str, Any]], dict[str, Any]]) -> Reply:
     return reply
 
 
+def echoes(handler: Handler, body: dict[str, Any]) -> None:
+    """Writes the very rows that the prompt shows."""
+    after = body["messages"][1]["content"].split("Rows of the log:\n")[1]
+    shown = [json.loads(line) for line in after.splitlines() if line.startswith("{")]
+    handler.send(200, completion({"rows": shown}))
+
+
 def fails(status: int, headers: dict[str, str] | None = None, body: bytes = b"{}") -> Reply:
     return lambda handler, _: handler.send(status, body, headers)
 

@@ -116,6 +116,15 @@ def test_the_kind_of_a_contact_is_a_column_with_its_labels():
     assert set(generator.shown[0]["kind"]) == {"mail", "push"}
 
 
+def test_rows_hold_no_contact_history_that_the_cap_could_forbid():
+    own = make_context(900, 7)
+    columns = {name: own.column(name) for name in own.exogenous}
+    context = Context(own.mask, own.kinds, columns, {"days_since_contact": np.arange(900.0)})
+    generator = Marking()
+    fit(context, draw(interest(context), 9), grid="light", generator=generator)
+    assert list(generator.shown[0]) == ["hour", "share", "site"]
+
+
 def test_written_and_read_again_it_keeps_its_accounts(tmp_path):
     context = make_context(2_000, 16)
     model = fit(context, draw(interest(context), 17), grid="light")

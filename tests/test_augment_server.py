@@ -6,7 +6,7 @@ import socket
 
 import numpy as np
 import pytest
-from chat_server import chat_server, cut, cut_in_chunks, drips, fails, hangs, hangs_up, says, writes
+from chat_server import chat_server, cut, cut_in_chunks, drips, echoes, fails, hangs, hangs_up, says, writes
 
 from engagex_sim.augment import Augmenter, Columns, LanguageModel, augmented
 from engagex_sim.augment.chat import KEY, ChatServer
@@ -199,6 +199,13 @@ def test_rows_that_could_not_be_in_the_log_are_rejected_by_reason():
         "wrong type": 1,
     }
     assert (account.received, account.used) == (17, 6)
+
+
+def test_a_server_that_echoes_the_rows_it_is_shown_writes_nothing_new():
+    with chat_server(echoes) as server:
+        _, _, account = ask(server)
+    assert (account.received, account.used) == (80, 0)
+    assert account.rejected == {"a copy of a real row": 80}
 
 
 # --- what cannot get better

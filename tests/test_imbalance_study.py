@@ -12,21 +12,23 @@ from engagex_sim.crossfit import fit
 from engagex_sim.dependence import Carried
 from engagex_sim.models.calibrate import Calibration
 from engagex_sim.models.learned import Learned
+from engagex_sim.ope.verdict import BETTER, UNANSWERABLE
+from engagex_sim.result import HEADLINE
 from engagex_sim.settings import Imbalance, Settings
 from engagex_sim.states import NO_STATE
 from engagex_sim.timeline import Timeline
 from engagex_sim.worlds import WORLDS, frames, logged_decisions, visible
-from experiments.imbalance.measure import AS_TRAINED, COLUMNS, RECALIBRATED, uncalibrated
-from experiments.imbalance.sentences import INTERESTS, recommendation, sentences
+from experiments.imbalance.measure import AS_TRAINED, COLUMNS, HELD_OUT, LIFT, RECALIBRATED, uncalibrated
+from experiments.imbalance.sentences import INTERESTS, answer, recommendation, sentences
 from experiments.imbalance.summary import Found, summarised
-from experiments.imbalance_study import STRATEGIES
+from experiments.imbalance_study import OWN_LOG, STRATEGIES
 from experiments.run import main
 
 
-def rows(*found: tuple[object, ...]) -> pd.DataFrame:
-    """One row per (repeat, strategy, stage, subject, measure, value, truth) of the log `visits`."""
+def rows(*found: tuple[object, ...], log: str = "visits") -> pd.DataFrame:
+    """One row per (repeat, strategy, stage, subject, measure, value, truth) of one log."""
     names = ["repeat", "strategy", "stage", "subject", "measure", "value", "truth"]
-    return pd.DataFrame(found, columns=names).assign(log="visits", verdict=None).reindex(columns=COLUMNS)
+    return pd.DataFrame(found, columns=names).assign(log=log, verdict=None).reindex(columns=COLUMNS)
 
 
 def interests(values: dict[str, list[float]]) -> Found:
@@ -73,6 +75,54 @@ def test_it_recommends_what_is_better_beyond_chance_and_by_enough() -> None:
     assert "Worse: smote on visits." in recommendation(worse)
     once = interests({"none": base[:1], "smote": [90.0]})
     assert recommendation(once).startswith("Recommendation: keep --imbalance none.")
+
+
+def test_splits_of_one_log_have_a_mean_and_a_range_and_no_error_or_recommendation() -> None:
+    """However even the gain of every split: the splits share their rows."""
+    key = (RECALIBRATED, HELD_OUT, "log_loss")
+    losses = {"none": [0.40, 0.50, 0.60], "smote": [0.36, 0.45, 0.54]}
+    own = [(r, s, *key, value, np.nan) for s, each in losses.items() for r, value in enumerate(each)]
+    found = Found(summarised(rows(*own, log=OWN_LOG)))
+    for column in ("error", "difference_error"):
+        assert np.isnan(found(OWN_LOG, "smote", *key, column))
+    assert (found(OWN_LOG, "smote", *key, "least"), found(OWN_LOG, "smote", *key, "greatest")) == (0.36, 0.54)
+    told = sentences(found)
+    assert not any(sentence.startswith("Recommendation") or "better by" in sentence for sentence in told)
+    assert told[0] == (
+        "No recommendation follows from your log alone: each repeat splits the same rows anew, so whether a difference"
+        " is more than chance cannot be told. Held-out log loss against none (less is better), mean and range over 3"
+        " splits: smote −10.0 % (−12.0 … −8.0 %). Whoever resamples or weighs must recalibrate, as every run does."
+    )
+
+
+def estimated(lifts: list[tuple[float, str]], stage: str = RECALIBRATED) -> pd.DataFrame:
+    """A lift with ± 5 as its interval, and its verdict, by repeat of one's own log."""
+    place = {"log": OWN_LOG, "strategy": "none", "stage": stage, "subject": "xgb_greedy"}
+    own = [
+        {**place, "repeat": repeat, **row}
+        for repeat, (lift, verdict) in enumerate(lifts)
+        for row in (
+            {"measure": HEADLINE, "value": 1.0, "verdict": verdict},
+            {"measure": LIFT, "value": lift, "low": lift - 5, "high": lift + 5},
+        )
+    ]
+    return pd.DataFrame(own).reindex(columns=COLUMNS)
+
+
+def test_a_change_is_told_from_the_repeats_that_answer_and_from_no_other() -> None:
+    key = (OWN_LOG, "none", RECALIBRATED, "xgb_greedy")
+    some = pd.concat(
+        [
+            estimated([(10.0, BETTER), (900.0, UNANSWERABLE), (20.0, BETTER)]),
+            estimated([(30.0, BETTER), (40.0, BETTER), (50.0, BETTER)], AS_TRAINED),  # the refusal is not of this stage
+        ]
+    )
+    found = Found(summarised(some))
+    assert answer(found, *key[:2], RECALIBRATED, key[3]) == "+15 % (+10 … +20 %), better (answered in 2 of 3 repeats)"
+    assert answer(found, *key[:2], AS_TRAINED, key[3]) == "+40 % (+35 … +45 %), better"
+    none = Found(summarised(estimated([(900.0, UNANSWERABLE), (800.0, UNANSWERABLE)])))
+    assert answer(none, *key) == UNANSWERABLE
+    assert np.isnan(none(*key, LIFT))
 
 
 @pytest.fixture(scope="module")
@@ -149,12 +199,22 @@ def test_of_a_log_of_ones_own_there_are_metrics_and_verdicts_and_no_truth(tmp_pa
     for name, table in zip(("triggers", "actions"), frames(WORLDS["visits"], 1_500, 3), strict=True):
         table.to_csv(tmp_path / f"{name}.csv", index=False)
     files = ("--triggers", tmp_path / "triggers.csv", "--actions", tmp_path / "actions.csv", "--no-cache")
-    out = study(tmp_path / "out", *files, "--strategies", "none,smote")
+    out = study(tmp_path / "out", *files, "--strategies", "none,smote,augment")
     table = read(out / "logs.csv")
     assert table["truth"].isna().all() and not table["measure"].str.startswith("true_").any()
     assert table.loc[table["measure"] == "dr_cap", "verdict"].notna().all()
     assert table.groupby(["strategy", "measure"])["value"].nunique().loc["none", "roc_auc"] > 1  # split anew
-    assert any("xgb_greedy, with as many contacts as now" in s for s in sentences(Found(read(out / "imbalance.csv"))))
+    told = table[table["measure"] == "predicted_per_interest"].groupby(["strategy", "stage"])["value"].mean()
+    for balanced in ("smote", "augment"):
+        assert told[balanced, AS_TRAINED] > 4 > 1.5 > told[balanced, RECALIBRATED]
+    assert told["none", AS_TRAINED] < 1.5
+    summary = read(out / "imbalance.csv")
+    assert summary[["error", "difference_error"]].isna().all(axis=None)
+    assert any("xgb_greedy, with as many contacts as now" in s for s in sentences(Found(summary)))
+    page = (out / "imbalance.md").read_text()
+    assert (
+        "* No recommendation follows from your log alone" in page and "standard error" not in page and "±" not in page
+    )
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from engagex_sim.augment.account import Account
 from engagex_sim.augment.generator import Batch, Examples, RowGenerator
 from engagex_sim.augment.realism import two_sample_auc
-from engagex_sim.augment.rows import Columns, MatrixArray
+from engagex_sim.augment.rows import Columns, MatrixArray, shown
 from engagex_sim.augment.validation import checked
 from engagex_sim.columns import BoolArray, IntArray
 from engagex_sim.errors import InputError
@@ -30,21 +30,20 @@ def augmented(
     ratio: float,
     seed: int,
     generator: RowGenerator,
-    cap_days: float = 0.0,
 ) -> tuple[MatrixArray, IntArray, Account | None]:
     """The rows, and written ones of the rarer class until it has `ratio` times as many rows as the other.
 
-    The generator sees the rarer class of these rows and nothing else. What it writes is checked; copies of those rows
-    are dropped, and so are written rows that are equal though some number is not whole. Where too few rows are left,
-    rows of the rarer class, real and written, are repeated evenly, so that the classes are as balanced as was asked
-    for. None is the account where nothing was needed.
+    The generator sees the rarer class of these rows and nothing else. What it writes is checked; copies of those rows,
+    to the digits that a language model is shown, are dropped, and so are written rows that are equal though some number
+    is not whole. Where too few rows are left, rows of the rarer class, real and written, are repeated evenly, so that
+    the classes are as balanced as was asked for. None is the account where nothing was needed.
     """
     counts = np.bincount(label, minlength=2)
     wanted = round(ratio * counts.max()) - int(counts.min())
     if counts.min() == 0 or wanted <= 0:
         return matrix, label, None
     rarer = int(counts.argmin())
-    taking = _Taking(columns, matrix[label == rarer], wanted, cap_days)
+    taking = _Taking(columns, matrix[label == rarer], wanted)
     examples = Examples(taking.named, taking.features, interested=rarer == 1)
     for batch in generator.batches(examples, taking.missing, seed):
         taking.take(batch)
@@ -61,11 +60,10 @@ def augmented(
 class _Taking:
     """What is taken of the written rows that could have been among the `real` ones (m, p), and what of the others."""
 
-    def __init__(self, columns: Columns, real: MatrixArray, wanted: int, cap_days: float) -> None:
+    def __init__(self, columns: Columns, real: MatrixArray, wanted: int) -> None:
         self.columns = columns
         self.real = real
         self.wanted = wanted
-        self.cap_days = cap_days
         self.named = columns.named(real)
         self.features = columns.features(self.named)
         # Where a number is not whole, rows are not equal by chance; where all is text and counts, they often are.
@@ -85,7 +83,7 @@ class _Taking:
         self.rejected.update(batch.rejected)
         if batch.trouble is not None:
             self.troubles[batch.trouble] += 1
-        good, why = checked(batch.rows[: batch.asked], self.features, self.cap_days)
+        good, why = checked(batch.rows[: batch.asked], self.features)
         new = self.columns.encoded(good)
         copied = _among(new, self.real)
         again = ~copied & self.is_unlike & (_among(new, self.used) | _seen_above(new))
@@ -111,13 +109,13 @@ class _Taking:
 
 
 def _as_bytes(matrix: MatrixArray) -> NDArray[Any]:
-    """Each row as one value (n,) that is equal where the rows are: one way to write NaN, and no −0."""
-    plain = np.ascontiguousarray(np.where(np.isnan(matrix), np.float32(np.nan), matrix + np.float32(0.0)))
+    """Each row as one value (n,) that is equal where the rows look the same: as shown, and one way to write NaN."""
+    plain = np.ascontiguousarray(np.where(np.isnan(matrix), np.float32(np.nan), shown(matrix)))
     return plain.view(np.dtype((np.void, plain.dtype.itemsize * plain.shape[1])))[:, 0]
 
 
 def _among(new: MatrixArray, old: MatrixArray) -> BoolArray:
-    """(n,) which rows of `new` are rows of `old`."""
+    """(n,) which rows of `new` look like a row of `old`."""
     known = {row.tobytes() for row in _as_bytes(old)}
     return np.array([row.tobytes() in known for row in _as_bytes(new)], dtype=np.bool_)
 
@@ -134,10 +132,9 @@ class Augmenter:
     A grid search tries many settings on the same few training sets; a server is asked for each set once.
     """
 
-    def __init__(self, columns: Columns, generator: RowGenerator, cap_days: float = 0.0) -> None:
+    def __init__(self, columns: Columns, generator: RowGenerator) -> None:
         self._columns = columns
         self._generator = generator
-        self._cap_days = cap_days
         self._known: dict[tuple[int, str], tuple[MatrixArray, IntArray, Account | None]] = {}
         self._lock = Lock()
 
@@ -150,13 +147,7 @@ class Augmenter:
         with self._lock:
             if key not in self._known:
                 found = augmented(
-                    matrix,
-                    label,
-                    columns=self._columns,
-                    ratio=ratio,
-                    seed=seed,
-                    generator=self._generator,
-                    cap_days=self._cap_days,
+                    matrix, label, columns=self._columns, ratio=ratio, seed=seed, generator=self._generator
                 )
                 self._known[key] = found
                 self._check(found[2])

@@ -11,7 +11,7 @@ import pandas as pd
 
 from engagex_sim.augment.chat import ChatServer, NoAnswerError
 from engagex_sim.augment.generator import Batch, Examples
-from engagex_sim.augment.rows import Feature
+from engagex_sim.augment.rows import DIGITS, Feature
 
 ROWS_PER_REQUEST = 20
 EXAMPLES_PER_REQUEST = 20
@@ -133,8 +133,8 @@ def _plain(rows: pd.DataFrame, features: Sequence[Feature]) -> Iterator[dict[str
 
 
 def _short(value: float) -> float | int:
-    """Six digits, and no point behind a whole number."""
-    short = float(f"{value:.6g}")
+    """`DIGITS` digits, and no point behind a whole number."""
+    short = float(f"{value:.{DIGITS}g}")
     return int(short) if short.is_integer() else short
 
 

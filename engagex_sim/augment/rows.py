@@ -12,6 +12,8 @@ from engagex_sim.columns import FloatArray
 
 MatrixArray = NDArray[np.float32]
 
+DIGITS = 6  # significant ones, of the numbers that a language model is shown; float32 keeps as many
+
 
 @dataclass(frozen=True)
 class Feature:
@@ -88,6 +90,15 @@ def _other(categories: Sequence[str]) -> str:
     while word in categories:
         word = f"({word})"
     return word
+
+
+def shown(matrix: MatrixArray) -> MatrixArray:
+    """The rows (n, p) with numbers as they are shown, so that what comes back is what was shown; no −0."""
+    exact = matrix.astype(np.float64)
+    size = np.where(np.isfinite(exact) & (exact != 0), np.abs(exact), 1.0)
+    place = np.floor(np.log10(size)) - (DIGITS - 1)
+    over, under = 10.0 ** np.maximum(place, 0), 10.0 ** np.maximum(-place, 0)  # powers below 1 would not be exact
+    return np.asarray(np.rint(exact / over * under) / under * over + 0.0, dtype=np.float32)
 
 
 def gaps_below(values: FloatArray) -> FloatArray:

@@ -1,4 +1,4 @@
-"""Whether written rows could have been in the log: types, ranges, categories, counts, and the contact cap."""
+"""Whether written rows could have been in the log: types, ranges, categories and counts."""
 
 from collections import Counter
 from numbers import Real
@@ -15,10 +15,8 @@ MISSING = "a value is missing"
 FRACTION = "not a whole number"
 OUT_OF_RANGE = "outside the range of the log"
 UNKNOWN = "a category that the log does not know"
-IN_CAP = "a contact that the cap forbids"
 IMPOSSIBLE = "more triggers in a short time than in a longer one"
 
-RECENCY = "days_since_contact"
 NESTED = (  # the first counts some of what the second counts
     ("triggers_1d", "triggers_7d"),
     ("triggers_7d", "triggers_14d"),
@@ -29,13 +27,11 @@ NESTED = (  # the first counts some of what the second counts
 ROUNDING = 1e-5  # of the range: numbers are shown with six digits
 
 
-def checked(
-    rows: pd.DataFrame, features: tuple[Feature, ...], cap_days: float = 0.0
-) -> tuple[pd.DataFrame, Counter[str]]:
+def checked(rows: pd.DataFrame, features: tuple[Feature, ...]) -> tuple[pd.DataFrame, Counter[str]]:
     """The rows that could have been in the log, with numbers as floats, and how many could not, by the first reason.
 
     A number must lie in the range of its feature, and be whole where all are; text must be one of the categories;
-    nothing may be missing that never is. `cap_days` is the cap that `days_since_contact` must respect, if it is there.
+    nothing may be missing that never is. Rows hold exogenous features only, so none can break the contact cap.
     """
     reason = np.full(len(rows), "", dtype=object)
 
@@ -57,8 +53,6 @@ def checked(
             continue
         number = _numbers(column)
         reject(WRONG_TYPE, np.isnan(number) & ~absent)
-        if feature.name == RECENCY:
-            reject(IN_CAP, number < cap_days)
         slack = ROUNDING * max(feature.high - feature.low, abs(feature.high), abs(feature.low))
         reject(OUT_OF_RANGE, ~absent & ~((feature.low - slack <= number) & (number <= feature.high + slack)))
         if feature.whole:

@@ -57,7 +57,6 @@ class RewardModel:
         threads: int = 1,
         device: Device = "cpu",
         generator: RowGenerator | None = None,
-        cap_days: float = 0.0,
     ) -> Self:
         """Learn from logged contacts: one row each, all arrays (n,), `action` in 1..K, `time` in seconds.
 
@@ -70,7 +69,7 @@ class RewardModel:
         from another log, whose base rate is another one.
 
         With `imbalance` "augment" rows are written by `generator` (None: the local one), which raises `InputError`
-        where it gives none; `cap_days` is the contact cap that they must respect.
+        where it gives none.
         """
         encoder = FeatureEncoder.fit(context, context.exogenous)
         kinds = context.kinds
@@ -83,7 +82,7 @@ class RewardModel:
         own = np.ones(len(label), dtype=np.bool_) if own is None else own
         augmenter = None
         if imbalance == "augment":
-            augmenter = Augmenter(_columns(encoder, kinds), generator or TreeSynthesis(), cap_days)
+            augmenter = Augmenter(_columns(encoder, kinds), generator or TreeSynthesis())
         found = search(
             matrix,
             types,

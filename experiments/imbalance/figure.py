@@ -10,11 +10,12 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from engagex_sim.columns import FloatArray
 from engagex_sim.ope.verdict import UNANSWERABLE
 from engagex_sim.report import style
 from engagex_sim.report.style import INK, PALETTE, QUIET
 from engagex_sim.result import HEADLINE
-from experiments.imbalance.measure import AS_TRAINED, HELD_OUT, RECALIBRATED
+from experiments.imbalance.measure import AS_TRAINED, HELD_OUT, LIFT, RECALIBRATED
 from experiments.imbalance.summary import Found
 
 COLOURS = {AS_TRAINED: PALETTE[1], RECALIBRATED: PALETTE[0]}
@@ -58,10 +59,20 @@ def _fill(stage: str) -> str:
     return "white" if stage == AS_TRAINED else COLOURS[stage]
 
 
-def _dots(ax: Axes, values: list[float], stage: str, errors: list[float] | None = None) -> None:
+def _ends(found: Found, log: str, key: tuple[str, str, str]) -> tuple[FloatArray, FloatArray]:
+    """Of lines around the means: two standard errors of the difference to none, or its range over splits of one log."""
+    mean, difference, error, least, greatest = (
+        np.array([found(log, s, *key, column) for s in found.strategies])
+        for column in ("mean", "difference", "difference_error", "difference_least", "difference_greatest")
+    )
+    if log in found.split_logs:
+        return mean + least - difference, mean + greatest - difference
+    reach = 2 * np.nan_to_num(error)
+    return mean - reach, mean + reach
+
+
+def _dots(ax: Axes, values: list[float], stage: str) -> None:
     place = np.arange(len(values))
-    if errors is not None:
-        ax.hlines(place, np.subtract(values, errors), np.add(values, errors), color=COLOURS[stage], linewidth=1.3)
     size = 6.5 if stage == AS_TRAINED else 5
     ax.plot(values, place, "o", color=COLOURS[stage], markerfacecolor=_fill(stage), markersize=size, clip_on=False)
 
@@ -73,11 +84,11 @@ def _quiet(ax: Axes) -> None:
 
 def _roc_auc(ax: Axes, found: Found, log: str) -> None:
     key = (RECALIBRATED, HELD_OUT, "roc_auc")
-    values, errors = (
-        [found(log, s, *key, column) for s in found.strategies] for column in ("mean", "difference_error")
-    )
-    _dots(ax, values, RECALIBRATED, [2 * error for error in np.nan_to_num(errors)])
-    if np.ptp(values) < 0.02:  # small differences are not to look large
+    values = [found(log, s, *key) for s in found.strategies]
+    low, high = _ends(found, log, key)
+    ax.hlines(np.arange(len(values)), low, high, color=COLOURS[RECALIBRATED], linewidth=1.3)
+    _dots(ax, values, RECALIBRATED)
+    if np.ptp([low, high]) < 0.02:  # small differences are not to look large
         middle = float(np.mean(values))
         ax.set_xlim(middle - 0.02, middle + 0.02)
     _quiet(ax)
@@ -96,10 +107,10 @@ def _predicted(ax: Axes, found: Found, log: str) -> None:
 
 def _interests(ax: Axes, found: Found, log: str) -> None:
     key = (RECALIBRATED, "xgb_greedy", "true_interests_per_contact")
-    values, errors = (
-        [1000 * found(log, s, *key, column) for s in found.strategies] for column in ("mean", "difference_error")
-    )
-    _dots(ax, values, RECALIBRATED, [2 * error for error in np.nan_to_num(errors)])
+    values = [1000 * found(log, s, *key) for s in found.strategies]
+    low, high = _ends(found, log, key)
+    ax.hlines(np.arange(len(values)), 1000 * low, 1000 * high, color=COLOURS[RECALIBRATED], linewidth=1.3)
+    _dots(ax, values, RECALIBRATED)
     if np.ptp(values) < 0.2 * np.mean(values):
         middle = float(np.mean(values))
         ax.set_xlim(0.9 * middle, 1.1 * middle)
@@ -125,7 +136,7 @@ def _lift(ax: Axes, found: Found, log: str) -> None:
     place = np.arange(len(found.strategies))
     for stage, off in ((AS_TRAINED, 0.12), (RECALIBRATED, -0.12)):
         middle, low, high = (
-            np.array([found(log, s, stage, "xgb_greedy", "lift_percent", c) for s in found.strategies])
+            np.array([found(log, s, stage, "xgb_greedy", LIFT, c) for s in found.strategies])
             for c in ("mean", "low", "high")
         )
         for line, s in enumerate(found.strategies):

@@ -29,6 +29,7 @@ from policies import REGISTRY
 
 AS_TRAINED, RECALIBRATED = "as trained", "recalibrated"
 HELD_OUT, TRAIN = "held-out", "train"
+LIFT = "lift_percent"
 POLICIES = ("first_chance", "uniform", "xgb_greedy", "xgb_profit")
 SHOWN = (PRIMARY, "contacts_per_user", "interests_per_contact", "profit_per_user")
 ESTIMATORS = (HEADLINE, "dm_cap")
@@ -156,7 +157,7 @@ def _policy_rows(
     estimates = estimate_all(prepared, found.observed, task.settings, ESTIMATORS)
     table = summary_table(names, estimates, prepared.facts.n_users, refusal=prepared.refusal)
     head = table[(table["estimator"] == HEADLINE) & (table["metric"] == PRIMARY)].set_index("policy")
-    lifts = head[["lift_percent", "lift_percent_low", "lift_percent_high"]]
+    lifts = head[[LIFT, f"{LIFT}_low", f"{LIFT}_high"]]
     truths = None
     if task.world is not None:
         truths = policy_truths(task.world, policies, found, task.settings, task.truth_users)
@@ -168,7 +169,7 @@ def _policy_rows(
             row = {"subject": name, "measure": estimator, "value": value, "truth": true.get(PRIMARY, float("nan"))}
             rows.append(row | ({"verdict": head.loc[name, "verdict"]} if estimator == HEADLINE else {}))
         lift, low, high = lifts.loc[name].to_numpy(dtype=np.float64)
-        rows.append({"subject": name, "measure": "lift_percent", "value": lift, "low": low, "high": high})
+        rows.append({"subject": name, "measure": LIFT, "value": lift, "low": low, "high": high})
         contacts = float(estimates.value[p, NAMES.index(HEADLINE), METRICS.index("contacts_per_user")])
         rows.append({"subject": name, "measure": "estimated_contacts_per_user", "value": contacts})
         rows += [{"subject": name, "measure": f"true_{metric}", "value": true[metric]} for metric in SHOWN if true]

@@ -32,16 +32,26 @@ def page(summary: pd.DataFrame, settings: Settings, chosen: Mapping[str, Any], c
     found = Found(summary)
     what = f"the log {file}, split anew in each repeat" if file else "synthetic worlds, another log in each repeat"
     size = "" if file else f" of {chosen['n_users']:,} users"
+    lines = (
+        "the range of the difference to none over the splits"
+        if file
+        else "two standard errors of the difference to none on the same logs"
+    )
+    spread = (
+        "The splits share their rows: their range tells nothing of how another log would come out."
+        if file
+        else "`±` is one standard error over the repeats; differences are on the same logs."
+    )
     parts = [
         "# What to do about few interests",
         "\n".join(f"* {sentence}" for sentence in sentences(found)),
         "![What each strategy does](imbalance.png)",
-        "Lines: two standard errors of the difference to none on the same logs; of estimated changes 95 % intervals.",
+        f"Lines: {lines}; of estimated changes 95 % intervals.",
         f"    {command}\n\nOn {what}: {counted(chosen['repeats'], 'repeat')}{size}, {settings.folds} folds, grid"
         f" {settings.grid}, seed {settings.seed}; an interest earns {settings.value:g}, a contact costs"
         f" {settings.cost:g}, so that {PROFIT} contacts where it predicts more than"
-        f" {100 * settings.cost / settings.value if settings.value else math.inf:g} %. `±` is one standard error over"
-        " the repeats; differences are on the same logs. `imbalance.csv` holds all of it, `logs.csv` every repeat.",
+        f" {100 * settings.cost / settings.value if settings.value else math.inf:g} %. {spread}"
+        " `imbalance.csv` holds all of it, `logs.csv` every repeat.",
         WHAT_IT_DOES,
         *(part for log in found.logs for part in _tables(found, log)),
     ]
@@ -85,7 +95,11 @@ def _tables(found: Found, log: str) -> list[str]:
             for policy in (GREEDY, PROFIT)
             for stage in (AS_TRAINED, RECALIBRATED)
         }
-        return [*parts, f"Change of interests estimated by `{HEADLINE}`, mean over the splits:", _table(found, answers)]
+        return [
+            *parts,
+            f"Change of interests estimated by `{HEADLINE}`, mean over the splits that answer:",
+            _table(found, answers),
+        ]
     policies = {
         f"{GREEDY}: interests per 1,000 contacts": lambda s: thousand(found(log, s, RECALIBRATED, GREEDY, INTERESTS)),
         "against none, %": lambda s: "" if s == NOTHING else _gain(found, log, s),

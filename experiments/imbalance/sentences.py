@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from scipy.stats import t
 
 from engagex_sim.ope.verdict import UNANSWERABLE
-from engagex_sim.report.formats import UNDEFINED, listing, number
+from engagex_sim.report.formats import UNDEFINED, counted, listing, number
 from engagex_sim.result import HEADLINE
-from experiments.imbalance.measure import AS_TRAINED, HELD_OUT, RECALIBRATED
+from experiments.imbalance.measure import AS_TRAINED, HELD_OUT, LIFT, RECALIBRATED
 from experiments.imbalance.summary import NOTHING, Found
 from experiments.imbalance.words import from_to, give_or_take, signed, thousand
 
@@ -17,6 +17,7 @@ MUCH = 1.0  # percent: what is less is nothing to change a setting for
 GREEDY, PROFIT = "xgb_greedy", "xgb_profit"
 INTERESTS = "true_interests_per_contact"
 TOLD = "uniform"  # the policy whose error is told
+ALWAYS = "Whoever resamples or weighs must recalibrate, as every run does."
 
 
 def sentences(found: Found) -> list[str]:
@@ -25,7 +26,9 @@ def sentences(found: Found) -> list[str]:
     unknown = [log for log in found.logs if log not in known]
     compared = others(found)
     return [
-        *([recommendation(found), _ranking(found), _f1(found)] if compared else []),
+        *([recommendation(found)] if compared and found.worlds else []),
+        *(_of_splits(found, log) for log in found.split_logs if compared),
+        *([_ranking(found), _f1(found)] if compared else []),
         _calibration(found),
         *([_chosen(found, known)] if compared and known else []),
         *([_profit(found, known), _errors(found, known)] if known else []),
@@ -118,13 +121,15 @@ def _estimated(found: Found, log: str) -> str:
 
 
 def answer(found: Found, log: str, strategy: str, stage: str, policy: str) -> str:
-    """An estimated change with its interval and the verdict; of what is refused the verdict alone."""
+    """An estimated change with its interval and the verdict, over the repeats that answer; else the verdict alone."""
     verdict = found.verdict(log, strategy, stage, policy)
     if verdict == UNANSWERABLE:
         return verdict
-    key = (log, strategy, stage, policy, "lift_percent")
+    key = (log, strategy, stage, policy, LIFT)
     lift, low, high = (signed(found(*key, column), 0) for column in ("mean", "low", "high"))
-    return f"{lift} % ({low} … {high} %), {verdict}"
+    answered, repeats = found(*key, "n"), found(*key, "repeats")
+    rest = f" (answered in {answered:.0f} of {repeats:.0f} repeats)" if answered < repeats else ""
+    return f"{lift} % ({low} … {high} %), {verdict}{rest}"
 
 
 def _between(
@@ -139,36 +144,51 @@ def _between(
 
 
 def recommendation(found: Found) -> str:
-    """What follows from the true interests where they are known, else from the log loss.
+    """What follows from the true interests in worlds, where each repeat is another log.
 
     A difference counts where a t test on the repeats tells it from 0, all comparisons together (Bonferroni).
     """
     better: list[str] = []
     worse: list[str] = []
-    comparisons = len(found.logs) * len(others(found))
-    for log in found.logs:
+    comparisons = len(found.worlds) * len(others(found))
+    for log in found.worlds:
         for strategy in others(found):
             change, error, n = against_none(found, log, strategy)
             surely = error * t.ppf(1 - (1 - SURE) / (2 * comparisons), n - 1) if n > 1 else math.inf
             if abs(change) > max(surely, MUCH):
                 (better if change > 0 else worse).append(f"{strategy} on {log}")
-    told = f"by more than chance and {MUCH:g} % in interests per contact, or where no truth is known, in log loss"
-    always = " Whoever resamples or weighs must recalibrate, as every run does."
+    told = f"by more than chance and {MUCH:g} % in interests per contact"
     if better:
-        return f"Recommendation: try {listing(better)}: better than none {told}; else keep --imbalance none.{always}"
+        return f"Recommendation: try {listing(better)}: better than none {told}; else keep --imbalance none. {ALWAYS}"
     against = f" Worse: {listing(worse)}." if worse else ""
-    return f"Recommendation: keep --imbalance none. No strategy is better {told}.{against}{always}"
+    return f"Recommendation: keep --imbalance none. No strategy is better {told}.{against} {ALWAYS}"
+
+
+def _of_splits(found: Found, log: str) -> str:
+    """The log loss on a log that is split anew in each repeat, which no test can tell from chance."""
+    key = (RECALIBRATED, HELD_OUT, "log_loss")
+    base = found(log, NOTHING, *key)
+    parts = []
+    for strategy in others(found):
+        mean, least, greatest = (
+            signed(100 * found(log, strategy, *key, column) / base, 1)
+            for column in ("difference", "difference_least", "difference_greatest")
+        )
+        parts.append(f"{strategy} {mean} % ({least} … {greatest} %)")
+    splits = counted(int(found(log, NOTHING, *key, "n")), "split")
+    return (
+        f"No recommendation follows from {log} alone: each repeat splits the same rows anew, so whether a difference is"
+        f" more than chance cannot be told. Held-out log loss against none (less is better), mean and range over"
+        f" {splits}: {listing(parts)}. {ALWAYS}"
+    )
 
 
 def against_none(found: Found, log: str, strategy: str) -> tuple[float, float, float]:
-    """Gain in percent, its standard error, and from how many repeats."""
-    key: tuple[str, str, str] = (RECALIBRATED, GREEDY, INTERESTS)
-    sign = 1.0
-    if math.isnan(found(log, NOTHING, *key)):
-        key, sign = (RECALIBRATED, HELD_OUT, "log_loss"), -1.0
+    """Gain of true interests per contact in percent, its standard error, and from how many repeats."""
+    key = (RECALIBRATED, GREEDY, INTERESTS)
     change, error, n = (found(log, strategy, *key, column) for column in ("difference", "difference_error", "n"))
     base = found(log, NOTHING, *key)
-    return 100 * sign * change / base, 100 * error / base, n
+    return 100 * change / base, 100 * error / base, n
 
 
 def others(found: Found) -> list[str]:

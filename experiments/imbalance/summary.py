@@ -3,30 +3,41 @@
 import numpy as np
 import pandas as pd
 
+from engagex_sim.ope.verdict import UNANSWERABLE
 from engagex_sim.result import HEADLINE
-from experiments.imbalance.measure import RECALIBRATED
+from engagex_sim.worlds import WORLDS
+from experiments.imbalance.measure import LIFT, RECALIBRATED
 
 KEYS = ["log", "strategy", "stage", "subject", "measure"]
 NOTHING = "none"  # the strategy with which the others are compared
+ERRORS = ["error", "difference_error", "bias_error"]
 
 
 def summarised(rows: pd.DataFrame) -> pd.DataFrame:
     """One row per log, strategy, stage, subject and measure, over its repeats.
 
-    `mean` with its standard error `error`; `difference` to strategy none, recalibrated, on the same logs, with
-    `difference_error`; of estimates `bias` and `rmse` in percent of the mean truth. Undefined with one repeat: errors.
+    `mean` of the `n` of the `repeats` that have a value, with its standard error `error`; `difference` to strategy
+    none, recalibrated, on the same logs, with `difference_error`; of both the `least` and the `greatest`; of estimates
+    `bias` and `rmse` in percent of the mean truth. Undefined with one repeat, and where the repeats are splits of one
+    log: errors. A lift has a value where that very repeat answers.
     """
+    rows = _without_refused(rows)
     base = rows[(rows["strategy"] == NOTHING) & (rows["stage"] == RECALIBRATED)]
     same = ["log", "repeat", "subject", "measure"]
     own = rows.merge(base[[*same, "value"]].rename(columns={"value": "base"}), on=same, how="left")
     own["difference"] = own["value"] - own["base"]
     groups = own.groupby(KEYS, sort=False, dropna=False)
     table = groups.agg(
+        repeats=("repeat", "nunique"),
         n=("value", "count"),
         mean=("value", "mean"),
         error=("value", _mean_error),
+        least=("value", "min"),
+        greatest=("value", "max"),
         difference=("difference", "mean"),
         difference_error=("difference", _mean_error),
+        difference_least=("difference", "min"),
+        difference_greatest=("difference", "max"),
         low=("low", "mean"),
         high=("high", "mean"),
         truth=("truth", "mean"),
@@ -37,7 +48,19 @@ def summarised(rows: pd.DataFrame) -> pd.DataFrame:
     table["rmse"] = 100 * miss.agg(lambda misses: np.sqrt((misses**2).mean())) / table["truth"]
     verdicts = own.dropna(subset="verdict").groupby(KEYS, sort=False)["verdict"]
     table["verdict"] = verdicts.agg(lambda words: words.value_counts().index[0])
-    return table.reset_index()
+    table = table.reset_index()
+    # Splits share their rows: their spread tells nothing of how another log would come out.
+    table.loc[~table["log"].isin(list(WORLDS)), ERRORS] = np.nan
+    return table
+
+
+def _without_refused(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows, with no number for a lift whose verdict refuses the answer in that very repeat."""
+    same = ["log", "repeat", "strategy", "stage", "subject"]
+    refused = pd.MultiIndex.from_frame(rows.loc[rows["verdict"] == UNANSWERABLE, same])
+    numbers = ["value", "low", "high"]
+    is_refused = (rows["measure"] == LIFT) & pd.MultiIndex.from_frame(rows[same]).isin(refused)
+    return rows.assign(**{name: rows[name].mask(is_refused) for name in numbers})
 
 
 def _mean_error(values: "pd.Series[float]") -> float:
@@ -50,6 +73,8 @@ class Found:
 
     def __init__(self, summary: pd.DataFrame) -> None:
         self.logs = [str(log) for log in summary["log"].unique()]
+        self.worlds = [log for log in self.logs if log in WORLDS]  # each repeat is another log
+        self.split_logs = [log for log in self.logs if log not in WORLDS]  # each repeat is another split
         self.strategies = [str(strategy) for strategy in summary["strategy"].unique()]
         keys = list(summary[KEYS].itertuples(index=False, name=None))
         self._numbers: dict[str, dict[tuple[str, ...], float]] = {
