@@ -1,5 +1,7 @@
 """Where XGBoost trains: the processor, or a graphics card where there is one."""
 
+import warnings
+
 import numpy as np
 import xgboost as xgb
 
@@ -12,7 +14,9 @@ def usable_device(wanted: Device) -> tuple[Device, str | None]:
         return "cpu", None
     try:
         data = xgb.DMatrix(np.zeros((2, 1)), label=np.array([0.0, 1.0]))
-        config = xgb.train({"device": wanted, "verbosity": 0}, data, 1).save_config()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # XGBoost says in its own words what is said below
+            config = xgb.train({"device": wanted, "verbosity": 0}, data, 1).save_config()
     except xgb.core.XGBoostError:  # built without support for it
         config = ""
     if f'"device":"{wanted}' in config:
