@@ -13,6 +13,7 @@ from multiprocessing import get_context
 from typing import Generic, Literal, Protocol, TypeVar
 
 import cloudpickle
+from threadpoolctl import threadpool_limits
 
 from engagex_sim.errors import InputError
 
@@ -97,17 +98,20 @@ def workers(kind: Kind, count: int, scheduler: str | None = None) -> Iterator[Ov
 
     Raises `InputError` where Dask is not installed, or no cluster answers.
     """
-    if kind == "dask":
-        with _dask(count, scheduler) as over:
-            yield over
-    elif count == 1 and kind == "threads":
-        yield in_turn
-    else:
-        over = Concurrently(lambda: _pool(kind, count), count, elsewhere=kind == "processes")
-        try:
-            yield over
-        finally:
-            over.close()
+    # One thread for each product of matrices, all the while: limits that are set and lifted by threads side by side
+    # would leave any number behind, and the last digits of an answer depend on it.
+    with threadpool_limits(1, user_api="blas"):
+        if kind == "dask":
+            with _dask(count, scheduler) as over:
+                yield over
+        elif count == 1 and kind == "threads":
+            yield in_turn
+        else:
+            over = Concurrently(lambda: _pool(kind, count), count, elsewhere=kind == "processes")
+            try:
+                yield over
+            finally:
+                over.close()
 
 
 def _pool(kind: Kind, count: int) -> Executor:
