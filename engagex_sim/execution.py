@@ -4,12 +4,14 @@ Whatever computes knows nothing of this: it is handed something that runs a func
 """
 
 import logging
+import os
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, contextmanager
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from typing import Generic, Literal, Protocol, TypeVar
 
 import cloudpickle
@@ -119,7 +121,19 @@ def _pool(kind: Kind, count: int) -> Executor:
         return ThreadPoolExecutor(count)
     context = get_context("forkserver")  # a fork of this process would copy the locks of its threads
     context.set_forkserver_preload([_PRELOADED])
-    return ProcessPoolExecutor(count, mp_context=context)
+    return ProcessPoolExecutor(count, mp_context=context, initializer=leave_with_parent)
+
+
+def leave_with_parent() -> None:
+    """To be called first in a worker process: it ends with the one it works for, even where that one was killed."""
+    parent = parent_process()
+    assert parent is not None  # this is a worker
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)  # nobody is left to be told why
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 @contextmanager

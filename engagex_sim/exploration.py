@@ -158,9 +158,11 @@ def plan(sums: Sums) -> pd.DataFrame:
     rows = []
     for r, rate in enumerate(RATES):
         largest = _largest_weight(s.by_weight[r])
+        ess = float(s.target**2 / s.weight_squared[r]) if s.weight_squared[r] > 0 else float("nan")
         overlap = Overlap(
-            ess=float(s.target**2 / s.weight_squared[r]) if s.weight_squared[r] > 0 else float("nan"),
+            ess=ess,
             max_weight_share=min(1.0, largest / float(s.target)) if s.target > 0 else float("nan"),
+            expected_positives=ess * float(s.current[r] / s.contacts[r]) if s.contacts[r] > 0 else float("nan"),
             effective_positives=float(gain[r] ** 2 / s.gain_squared[r]) if s.gain_squared[r] > 0 else 0.0,
             expected_contacts=float(s.target),
             imbalance=-float(s.unreached[r] / s.target) if s.target > 0 else float("nan"),

@@ -2,7 +2,10 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -132,6 +135,53 @@ def test_a_lost_worker_costs_its_blocks_and_not_the_run(kind: Kind, tmp_path: Pa
 def test_workers_that_are_lost_again_and_again_end_the_run_in_one_sentence(kind: Kind, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"were killed .* use fewer --threads"), workers(kind, 2) as over:
         list(over(Fatal(tmp_path, 1000), 8))
+
+
+BEATING = """
+import os, sys, time
+from pathlib import Path
+from engagex_sim.execution import workers
+
+def beat(block):
+    while True:
+        with open(Path(sys.argv[1]) / str(os.getpid()), "a") as own:
+            own.write(".")
+        time.sleep(0.05)
+
+if __name__ == "__main__":
+    with workers("processes", 2) as over:
+        list(over(beat, 2))
+"""
+
+
+def test_workers_of_a_killed_run_end_with_it(tmp_path: Path) -> None:
+    (tmp_path / "marks").mkdir()
+    (tmp_path / "beating.py").write_text(BEATING, encoding="utf-8")
+
+    def marks() -> list[int]:
+        return [path.stat().st_size for path in (tmp_path / "marks").iterdir()]
+
+    def wait_for(held: Callable[[], bool]) -> None:
+        until = time.monotonic() + 60
+        while not held():
+            assert time.monotonic() < until
+            time.sleep(0.1)
+
+    def still() -> bool:
+        before = marks()
+        time.sleep(1)
+        return marks() == before
+
+    run = subprocess.Popen(
+        [sys.executable, "beating.py", "marks"], cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        wait_for(lambda: len(marks()) == 2)
+        assert not still()
+    finally:
+        run.kill()
+        run.wait()
+    wait_for(still)
 
 
 def test_a_scheduler_that_does_not_answer_is_named() -> None:

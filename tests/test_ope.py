@@ -201,6 +201,7 @@ def test_golden_overlap() -> None:
     found = overlap(np.array([1.0, 3.0]), np.array([1.0, 0.0]), np.array([0, 1]), np.array([2.0, 2.0]))
     assert found.ess == pytest.approx(16 / 10)
     assert found.max_weight_share == 0.75
+    assert found.expected_positives == pytest.approx(16 / 10 / 2)  # half of the logged contacts interested
     assert found.effective_positives == 1
     assert found.expected_contacts == 4
     assert found.imbalance == 0

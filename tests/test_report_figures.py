@@ -63,6 +63,17 @@ def test_the_curve_ends_at_the_headline_and_starts_at_zero() -> None:
     assert height[-1] == pytest.approx(25.1)
 
 
+def test_of_a_crowd_only_the_highest_and_the_named_one_keep_their_bands() -> None:
+    """Twelve policies: bands of `current`, of the three highest, and of the one that the title names."""
+    stories = {f"policy_{i}": Story(0.1 * i, 1.0 if i == 4 else 2.0, 0.01, BETTER) for i in range(1, 12)}
+    figure = figures.cumulative_interest_figure(example_result(world=False, stories=stories))
+    (ax,) = figure.axes
+    assert len(ax.lines) == 12
+    assert len(ax.collections) == 5
+    assert "policy_4: 40 %" in " ".join(texts(figure).split())
+    assert "Bands, of the current strategy, policy_4 and the highest 3" in " ".join(texts(figure).split())
+
+
 def test_a_refused_policy_is_dashed_without_band_and_named_as_such() -> None:
     stories = {"first_chance": STORIES["first_chance"]}
     figure = figures.cumulative_interest_figure(example_result(world=False, stories=stories))

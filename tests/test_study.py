@@ -189,10 +189,12 @@ def test_a_limit_is_the_loosest_at_which_intervals_still_cover() -> None:
     n = 1_000
     good, missed = (10, 9, 11, NO_DIFFERENCE), (8, 7, 9, NO_DIFFERENCE)
     rows = values("uniform", [good] * n + [missed] * n, cell)
+    rests_on = [25.0, 17.0, 12.0, 8.0] * (n // 4) + [4.0] * n
     facts = pd.DataFrame(
-        {"replication": range(2 * n), "effective_positives": [25.0, 17.0, 12.0, 8.0] * (n // 4) + [4.0] * n}
+        {"replication": range(2 * n), "expected_positives": rests_on, "effective_positives": rests_on}
     ).assign(cell=cell, policy="uniform", ess=150.0, max_weight_share=0.025, balance_z=0.0, imbalance=0.0)
     fitted = fit_rules(tables(rows, policies=facts))
+    assert fitted.limits["expected_positives"] == 7
     assert fitted.limits["effective_positives"] == 7
     chosen = fitted.table[fitted.table["estimates"] == "chosen limits"].iloc[0]
     assert (chosen["fit_n"], chosen["fit_misses"]) == (n, 0)

@@ -10,6 +10,7 @@ NO_DIFFERENCE = "no difference shown"
 UNANSWERABLE = "cannot be answered from this log"
 
 MIN_ESS = 50.0  # logged contacts, in effect
+MIN_EXPECTED_POSITIVES = 15.0  # interests that so many contacts bring at the log's own share
 MIN_POSITIVES = 10.0  # interests behind the number, in effect
 MAX_WEIGHT_SHARE = 0.10  # of all weight on one contact
 MAX_BALANCE_Z = 3.0  # standard errors by which Σw may miss its expectation …
@@ -34,6 +35,12 @@ def refusal(overlap: Overlap) -> str | None:
         return (
             f"the logged contacts that fit this policy are worth only {_below(overlap.ess):,.1f} contacts;"
             f" {MIN_ESS:.0f} are needed"
+        )
+    if overlap.expected_positives < MIN_EXPECTED_POSITIVES:
+        return (
+            f"the logged contacts that fit this policy are worth only {overlap.ess:,.0f} contacts, of which the log's"
+            f" share of interests makes {_below(overlap.expected_positives):.1f}; {MIN_EXPECTED_POSITIVES:.0f} are"
+            " needed"
         )
     if overlap.effective_positives < MIN_POSITIVES:
         return (

@@ -42,6 +42,7 @@ class Overlap(NamedTuple):
 
     ess: float  # effective sample size (Σw)² / Σw² (Kish 1965)
     max_weight_share: float  # the largest weight as a share of all
+    expected_positives: float  # interests among as many contacts as `ess`, at the log's share: no matter who was lucky
     effective_positives: float  # (Σwr)² / Σ(wr)²: how many interests carry the estimate
     expected_contacts: float  # Σ_t Σ_k q^π_t(k): the contacts that the target makes
     imbalance: float  # Σw / Σq^π − 1: 0 in expectation where the propensities are right
@@ -64,9 +65,11 @@ def overlap(
     mean, deviation = mean_and_deviation(difference, others._replace(total=-others.total))
     error = deviation / np.sqrt(n) if n > 1 else 0.0
     with np.errstate(invalid="ignore", divide="ignore"):
+        ess = float(total**2 / (weight**2).sum()) if total > 0 else float("nan")
         return Overlap(
-            ess=float(total**2 / (weight**2).sum()) if total > 0 else float("nan"),
+            ess=ess,
             max_weight_share=float(largest / total) if total > 0 else float("nan"),
+            expected_positives=ess * float(reward.mean()) if total > 0 else float("nan"),
             effective_positives=float(gain.sum() ** 2 / (gain**2).sum()) if gain.any() else 0.0,
             expected_contacts=float(contacts),
             imbalance=float(total / contacts - 1) if contacts > 0 else float("nan"),

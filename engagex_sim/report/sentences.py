@@ -69,12 +69,17 @@ def power_clause(facts: Facts) -> str:
     )
 
 
+def winner(result: Result) -> Answer | None:
+    """The strategy that the headline names: shown to be better, at the current number of contacts if there is one."""
+    better = _better([answer for answer in answers(result) if not answer.is_reference])
+    return next((answer for answer in better if _same_volume(answer)), better[0] if better else None)
+
+
 def title(result: Result) -> str:
     """The headline as a figure's title, a few words."""
     asked = [answer for answer in answers(result) if not answer.is_reference]
-    better = _better(asked)
-    if better:
-        best = next((answer for answer in better if _same_volume(answer)), better[0])
+    best = winner(result)
+    if best is not None:
         contacts = contacts_phrase(best) if result.facts.contact_is_a_choice else ""
         amount = _amount(best.primary, "interests")
         return f"{best.policy}: {amount} than the current strategy{', ' + contacts if contacts else ''}"

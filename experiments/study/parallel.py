@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
 
+from engagex_sim.execution import leave_with_parent
 from engagex_sim.worlds import World
 from experiments.study.cells import SMALL_TRUTH_USERS, TRUTH_USERS, Cell, cells_of, find
 from experiments.study.replicate import Tables, replicate
@@ -101,7 +102,7 @@ def run_truth(cell: str, small: bool, n_users: int) -> WorldTruth:
 def processes(workers: int) -> Iterator[ProcessPoolExecutor]:
     """A pool whose processes compute with one thread each."""
     os.environ["OMP_NUM_THREADS"] = "1"  # read when a worker loads OpenMP
-    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
+    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=leave_with_parent)
     try:
         yield pool
     finally:

@@ -12,7 +12,14 @@ import numpy as np
 import pandas as pd
 
 from engagex_sim.columns import BoolArray
-from engagex_sim.ope.verdict import MAX_BALANCE_Z, MAX_IMBALANCE, MAX_WEIGHT_SHARE, MIN_ESS, MIN_POSITIVES
+from engagex_sim.ope.verdict import (
+    MAX_BALANCE_Z,
+    MAX_IMBALANCE,
+    MAX_WEIGHT_SHARE,
+    MIN_ESS,
+    MIN_EXPECTED_POSITIVES,
+    MIN_POSITIVES,
+)
 from engagex_sim.result import CURRENT, HEADLINE, PRIMARY
 from experiments.study.cells import cells_of
 from experiments.study.replicate import Tables
@@ -42,6 +49,7 @@ ESS = (5_000, 2_000, 1_000, 500, 300, 200, 150, 100, 75, 50, 35, 20, 10)
 SHARES = (0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.5)
 IMBALANCES = (0.0, 0.02, 0.04, 0.06, 0.08, 0.1, 0.15, 0.2, 0.3, 0.5)
 RULES = (
+    Rule("expected_positives", POSITIVES, True, MIN_EXPECTED_POSITIVES),
     Rule("effective_positives", POSITIVES, True, MIN_POSITIVES),
     Rule("ess", ESS, True, MIN_ESS),
     Rule("max_weight_share", SHARES, False, MAX_WEIGHT_SHARE),
