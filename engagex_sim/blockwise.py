@@ -116,6 +116,7 @@ def cross_fit(
             represented=prepared.represented,
             kept=partial(checkpoint.models, fold, own.threads),
             extra=more,
+            capacity=None if settings.capacity is None else settings.capacity / prepared.facts.n_users,
         )
 
     with workers("threads", at_once) as side_by_side:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from engagex_sim.augment.choice import row_generator
+from engagex_sim.capacity import rationed
 from engagex_sim.columns import BoolArray, FloatArray
 from engagex_sim.dependence import Carried
 from engagex_sim.errors import InputError
@@ -51,6 +52,7 @@ def fit(
     ends: int | None = None,
     kept: Callable[[Callable[[], Learned]], Learned] = lambda learn: learn(),
     extra: Timeline | None = None,
+    capacity: float | None = None,
 ) -> Fitted:
     """Fit models and policies on all users of `timeline`, which includes the burn-in.
 
@@ -58,7 +60,8 @@ def fit(
     `represented` of all decisions without contact. The reward model learns from every contact, the burn-in's included;
     the logging policy from the evaluation period; the policies from that of the sampled users, for the time until
     `ends` (seconds; by default the log's end). `kept` is given what learns the models, and may know them already.
-    The reward model also learns from the contacts of another log, `extra`.
+    The reward model also learns from the contacts of another log, `extra`. With a `capacity`, in contacts per user and
+    day, the policies ration what they do.
     Raises `InputError` where there is nothing to learn from.
     """
     contacts, evaluation = timeline.contacts(), timeline.evaluation()
@@ -84,7 +87,10 @@ def fit(
         ends=timeline.log_end if ends is None else ends,
         rng=np.random.default_rng(seed),
     )
-    return Fitted(**vars(models), policies=tuple(_trained(p, training) for p in policies))
+    trained = tuple(_trained(p, training) for p in policies)
+    if capacity is not None:
+        trained = tuple(rationed(p, training, capacity) for p in trained)
+    return Fitted(**vars(models), policies=trained)
 
 
 def _learn(

@@ -210,7 +210,8 @@ def policy_truths(
     share, rules = crossfitted.fold_shares, crossfitted.rules
     truths = {CURRENT: true_value(world, world.logging, settings.value, settings.cost, n_users)}
     for i, policy in enumerate(policies):
-        versions = [f.policies[i] for f in crossfitted.fitted] if hasattr(policy, "fit") else [policy]
+        learns = hasattr(policy, "fit") or settings.capacity is not None
+        versions = [f.policies[i] for f in crossfitted.fitted] if learns else [policy]
         each = [true_value(world, version, settings.value, settings.cost, n_users, rules=rules) for version in versions]
         weight = share if len(each) > 1 else np.ones(1)
         truths[policy_name(policy)] = Truth(

@@ -111,6 +111,23 @@ def checked_probabilities(policy: Policy, context: Context) -> FloatArray:
     return answer
 
 
+def action_scores(policy: Policy, context: Context, answer: FloatArray) -> FloatArray:
+    """What the policy ranks contacts by (n, K): its `action_scores`, or its probabilities where it has none.
+
+    `answer` (n, K + 1) are these probabilities. Raises `InputError` that names the policy where it scores wrongly.
+    """
+    own = getattr(policy, "action_scores", None)
+    if own is None:
+        return answer[:, 1:].copy()
+    scores = np.asarray(own(context), dtype=np.float64)
+    if scores.shape != answer[:, 1:].shape or np.isnan(scores).any():
+        raise InputError(
+            f"Policy {policy_name(policy)} scored actions with shape {scores.shape}, or with what is no number; one"
+            f" number per decision point and kind, {answer[:, 1:].shape}, is needed."
+        )
+    return scores
+
+
 def draw_actions(probabilities: FloatArray, uniforms: FloatArray) -> IntArray:
     """One action per row, shape (n,), by inverting the cumulative probabilities (n, K + 1) at `uniforms` (n,)."""
     cumulative = np.cumsum(probabilities, axis=1)

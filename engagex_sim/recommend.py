@@ -11,12 +11,11 @@ from engagex_sim.cap import DAY
 from engagex_sim.columns import BoolArray, FloatArray, KeyArray
 from engagex_sim.crossfit import Fitted, fit
 from engagex_sim.dependence import carried
-from engagex_sim.errors import InputError
 from engagex_sim.execution import OverBlocks, in_turn
 from engagex_sim.hashing import uniforms
 from engagex_sim.log import LogBlocks
 from engagex_sim.moment import Moment
-from engagex_sim.policy import Context, Policy, checked_probabilities, draw_actions, policy_name
+from engagex_sim.policy import Policy, action_scores, checked_probabilities, draw_actions, policy_name
 from engagex_sim.preparation import Prepared
 from engagex_sim.recommended import Decided, Limit, Recommended, recommended
 from engagex_sim.settings import Settings
@@ -105,7 +104,7 @@ def decide(moment: Moment, by: Recommender) -> Decided:
         answer = checked_probabilities(policy, context)
         action[users] = draw_actions(answer, draws[0, users])
         probability[users] = answer[:, 1:].sum(axis=1)
-        score[users] = _scores(policy, context, answer)
+        score[users] = action_scores(policy, context, answer)
         interest[users] = by.fitted.interest(context)
     return Decided(
         user_id=moment.user_id,
@@ -123,20 +122,6 @@ def decide(moment: Moment, by: Recommender) -> Decided:
         interest=interest,
         tie=draws[1],
     )
-
-
-def _scores(policy: Policy, context: Context, answer: FloatArray) -> FloatArray:
-    """What the policy ranks contacts by (m, K): its `action_scores`, or its probabilities where it has none."""
-    own = getattr(policy, "action_scores", None)
-    if own is None:
-        return answer[:, 1:]
-    scores = np.asarray(own(context), dtype=np.float64)
-    if scores.shape != answer[:, 1:].shape or np.isnan(scores).any():
-        raise InputError(
-            f"Policy {policy_name(policy)} scored actions with shape {scores.shape}, or with what is no number; one"
-            f" number per decision point and kind, {answer[:, 1:].shape}, is needed."
-        )
-    return scores
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,10 @@ class Rules:
                 "In this log contacting is not a choice, only the kind is, so no rule can forbid a contact: leave out"
                 " --kind-cap, --exempt, --quiet-hours and --stop-after-interest."
             )
+        if s.capacity is not None and not is_choice:
+            raise InputError(
+                "In this log contacting is not a choice, so no capacity can limit it: leave out --capacity."
+            )
         if s.quiet_hours is not None and by_day:
             raise InputError("Where decisions are by day no hour of a contact is known: leave out --quiet-hours.")
         _check_kinds(s, kinds)
@@ -137,9 +141,14 @@ def rule_notes(settings: Settings) -> list[str]:
         said.append(f"no contact from {s.quiet_hours[0]}:00 to {s.quiet_hours[1]}:00")
     if s.stop_after_interest:
         said.append("nobody contacted again after an interest")
-    if not said:
-        return []
-    notes = [f"Every strategy but the current one keeps to rules beside the cap: {'; '.join(said)}."]
+    notes = []
+    if said:
+        notes.append(f"Every strategy but the current one keeps to rules beside the cap: {'; '.join(said)}.")
+    if s.capacity is not None:
+        notes.append(
+            f"Every strategy but the current one makes {s.capacity:,.6g} contacts a day at most, as is to be expected:"
+            " those that it ranks highest, by a price for each day that is found on the users it learns from."
+        )
     if s.kind_cap or s.exempt:
         notes.append(
             "How often a strategy contacts under rules by kind is the mean over simulated contact histories of each"

@@ -55,6 +55,7 @@ class Settings(LogSettings):
     exempt: tuple[str, ...] = ()  # kinds that the cap does not block, and that do not count for it; or "service,…"
     quiet_hours: tuple[int, int] | None = None  # no contact from hour … until hour …; or "22-8"
     stop_after_interest: bool = False  # nobody is contacted again after an interest
+    capacity: float | None = Field(default=None, gt=0)  # contacts a day at most, of all users together
     imbalance: Imbalance = "none"
     llm_url: str | None = None  # of a server that writes the rows for "augment"; None: they are made without one
     llm_model: str | None = None

@@ -103,6 +103,15 @@ StopAfterInterest = Annotated[
     bool,
     typer.Option("--stop-after-interest", help="Contact nobody again who was interested.", rich_help_panel=_RULES),
 ]
+Capacity = Annotated[
+    float | None,
+    typer.Option(
+        metavar="N",
+        help="Contacts a day at most, of all users together: those that the strategy ranks highest.",
+        show_default="none",
+        rich_help_panel=_RULES,
+    ),
+]
 BurnInDays = Annotated[
     float | None,
     typer.Option(

@@ -38,7 +38,8 @@ WORLD = "visits"  # where no files are given
 def write_recommendations(options: Options, command: str) -> None:
     """Read the log up to the date, learn, evaluate, decide about every user, and write it. Raises `InputError`."""
     quick = {"folds": Small.folds, "n_boot": Small.n_boot} if options["small"] else {}
-    settings = settings_from({**options, **{name: n for name, n in quick.items() if options[name] is None}}, Settings)
+    numbers = {**options, **{name: n for name, n in quick.items() if options[name] is None}}
+    settings = settings_from(numbers | {"capacity": None}, Settings)  # learned is what it is worth to contact anybody
     at, control = _moment(options["at"]), _control_share(options["assign"])
     limit = _limit(options, settings)
     directory = output_directory(options["out"], "recommend")
@@ -67,7 +68,7 @@ def write_recommendations(options: Options, command: str) -> None:
             recommender = Recommender(log, fitted, settings, at, control, options["salt"])
             evaluation = None
             if not options["no_evaluation"]:
-                evaluation = _evaluate(prepared, log, policy, settings, over, progress)
+                evaluation = _evaluate(prepared, log, policy, settings, limit, over, progress)
             tally = Tally()
             with written_whole(directory) as folder:
                 blocks = recommendations(recommender, limit, over)
@@ -160,15 +161,24 @@ def _about_the_choice(log: LogBlocks) -> list[str]:
 
 
 def _evaluate(
-    prepared: Prepared, log: LogBlocks, policy: Policy, settings: Settings, over: OverBlocks, progress: Progress
+    prepared: Prepared,
+    log: LogBlocks,
+    policy: Policy,
+    settings: Settings,
+    limit: Limit | None,
+    over: OverBlocks,
+    progress: Progress,
 ) -> Mapping[str, Any]:
-    """What the headline says of the policy; a log that cannot be evaluated at all cannot answer."""
+    """What the headline says of the policy with so many contacts a day; a log that cannot be evaluated says nothing."""
+    daily = limit.contacts if limit is not None and prepared.facts.contact_is_a_choice else None
+    settings = settings.model_copy(update={"capacity": daily})
     try:
         result = evaluate_prepared(prepared, log.quality, [policy], settings, progress=progress, over=over)
     except InputError as error:
         return {"verdict": UNANSWERABLE, "reason": str(error)}
     found = next(answer for answer in answers(result) if not answer.is_current).primary
     shown = {
+        "contacts_a_day_at_most": daily,
         "verdict": found.verdict,
         "reason": found.reason,
         "lift_percent": 100 * found.change,

@@ -74,12 +74,14 @@ def sentences(policy: str, at: int, tally: Tally, evaluation: Mapping[str, Any] 
             f"WARNING: THIS LIST IS NOT SUPPORTED BY THE LOG. What {policy} is worth {UNANSWERABLE}:"
             f" {evaluation['reason']}",
         ]
+    most = evaluation["contacts_a_day_at_most"]
+    limited = "" if most is None else f" with {most:,} contacts a day at most"
     shares = [evaluation[name] for name in ("lift_percent", "lift_percent_low", "lift_percent_high")]
     middle, low, high = (math.nan if share is None else share / 100 for share in shares)
     ess = "" if evaluation["ess"] is None else f"; effective sample size {evaluation['ess']:,.0f} contacts"
     return [
         *said,
-        f"Offline evaluation of {policy} on this log: {evaluation['verdict']}; interests"
+        f"Offline evaluation of {policy}{limited} on this log: {evaluation['verdict']}; interests"
         f" {percent(middle, signed=True)} ({percent_range(low, high)}) against the current strategy{ess}.",
     ]
 

@@ -54,6 +54,7 @@ def evaluate(
     exempt: opt.Exempt = None,
     quiet_hours: opt.QuietHours = None,
     stop_after_interest: opt.StopAfterInterest = False,
+    capacity: opt.Capacity = None,
     burn_in_days: opt.BurnInDays = None,
     start: opt.Start = "logged",
     match_window_hours: opt.MatchWindowHours = 24.0,

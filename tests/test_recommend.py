@@ -385,6 +385,7 @@ def test_the_files_and_the_words_agree(capsys: pytest.CaptureFixture[str]) -> No
     assert found["guid"].is_unique
     assert "the budget of 30 at 2 per contact is used up" in " ".join(found["reason"])
     assert facts["evaluation"]["verdict"] in said
+    assert facts["evaluation"]["contacts_a_day_at_most"] == 15
 
 
 @pytest.mark.usefixtures("files")

@@ -38,9 +38,9 @@ def refusal(overlap: Overlap) -> str | None:
         )
     if overlap.expected_positives < MIN_EXPECTED_POSITIVES:
         return (
-            f"the logged contacts that fit this policy are worth only {overlap.ess:,.0f} contacts, of which the log's"
-            f" share of interests makes {_below(overlap.expected_positives):.1f}; {MIN_EXPECTED_POSITIVES:.0f} are"
-            " needed"
+            f"the logged contacts that fit this policy are worth only {overlap.ess:,.0f} contacts, which bring"
+            f" {_below(overlap.expected_positives):.1f} interests at the log's share of them;"
+            f" {MIN_EXPECTED_POSITIVES:.0f} are needed"
         )
     if overlap.effective_positives < MIN_POSITIVES:
         return (
