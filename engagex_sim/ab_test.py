@@ -70,10 +70,7 @@ def arms(users: float, design: Design) -> tuple[int, int]:
 
 
 def time_needed(control: Outcome, lift: float, users: int, design: Design) -> float:
-    """How many times the observed period the test of all `users` takes to show `lift`; inf beyond `LONGEST` times.
-
-    Users differ in their rates, so that their number limits what any duration can show.
-    """
+    """How many times the observed period the test of all `users` takes to show `lift`; inf beyond `LONGEST` times."""
 
     def missing(factor: float) -> float:
         own = control.scaled(factor)

@@ -1,6 +1,6 @@
 """One feature of many decision points: numbers as they are, text coded once."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -82,3 +82,11 @@ def _with_missing_last(categories: TextArray) -> TextArray:
 def sums_by(position: AnyArray, amount: AnyArray, size: int) -> FloatArray:
     """Sums of `amount` (n,) by `position` (n,), shape (size,)."""
     return np.bincount(position, amount, minlength=size).astype(np.float64, copy=False)
+
+
+def word_for_others(taken: Collection[object]) -> str:
+    """A word for every text that is none of those `taken`."""
+    word = "other"
+    while word in taken:
+        word = f"({word})"
+    return word

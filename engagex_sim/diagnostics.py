@@ -17,7 +17,7 @@ from scipy.stats import chi2
 
 from engagex_sim.cap import DAY
 from engagex_sim.columns import BoolArray, Column, FloatArray, IntArray, KeyArray, sums_by
-from engagex_sim.hashing import uniforms
+from engagex_sim.hashing import seed_of, uniforms
 from engagex_sim.models.calibrate import log_odds, sigmoid
 from engagex_sim.timeline import Timeline
 
@@ -27,7 +27,7 @@ CELLS = 8  # groups of days, and groups of activity
 PARTS = 4  # equal parts of the period between which interest may drift
 MAX_ROWS = 40_000  # decision points that the reaction test looks at, about: of more, whole users are sampled
 ACTIVITY = ("triggers_1d", "triggers_7d", "triggers_28d", "triggers_so_far", "days_since_trigger")
-_SAMPLE_SEED = 1
+_SAMPLE_SEED = seed_of("users of the flags")
 
 
 class JointTest(NamedTuple):

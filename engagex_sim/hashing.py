@@ -1,5 +1,7 @@
 """Random numbers that belong to a user, not to an order: functions of (seed, user key)."""
 
+import hashlib
+
 import numba
 import numpy as np
 from scipy.stats import poisson
@@ -30,6 +32,11 @@ def _hashes(key: KeyArray, seed: np.uint64, first: int, last: int) -> KeyArray:
 def uniforms(key: KeyArray, seed: int, first: int = 0, last: int = 1) -> FloatArray:
     """Uniform numbers in [0, 1), shape (last − first, n)."""
     return np.asarray((_hashes(key, np.uint64(seed), first, last) >> np.uint64(11)) * 2.0**-53)
+
+
+def seed_of(purpose: str) -> int:
+    """A seed for one purpose: its draws have nothing to do with those of another, nor with those of a user's seed."""
+    return int.from_bytes(hashlib.sha256(purpose.encode()).digest()[:8], "big") >> 1
 
 
 def fold_of(key: KeyArray, seed: int, folds: int) -> IntArray:

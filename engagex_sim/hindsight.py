@@ -3,7 +3,7 @@
 import numba
 import numpy as np
 
-from engagex_sim.cap import NEVER, allows
+from engagex_sim.cap import allows
 from engagex_sim.columns import FloatArray, IntArray
 from engagex_sim.timeline import Timeline
 
@@ -38,7 +38,7 @@ def _best(user_start: IntArray, time: IntArray, scores: FloatArray, last_contact
             while before < row and allows(time[row], time[before], window):
                 before += 1
             best[row + 1] = best[row]
-            if last_contact[user] == NEVER or allows(time[row], last_contact[user], window):
+            if allows(time[row], last_contact[user], window):
                 best[row + 1] = max(best[row], scores[row] + best[before])
         most[user] = best[user_start[user + 1]]
     return most

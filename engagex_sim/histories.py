@@ -16,14 +16,14 @@ import numba
 import numpy as np
 
 from engagex_sim.columns import BoolArray, FloatArray, IntArray
-from engagex_sim.hashing import uniforms
+from engagex_sim.hashing import seed_of, uniforms
 from engagex_sim.occupancy import contact_probabilities_with_exempt_kinds
 from engagex_sim.rules import Rules
 from engagex_sim.states import States
 from engagex_sim.timeline import Timeline
 
 HISTORIES = 100  # of each user
-_SEED = 5  # other draws over users use other seeds
+_SEED = seed_of("contact histories under rules")
 
 
 @dataclass(frozen=True)

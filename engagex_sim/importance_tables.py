@@ -7,9 +7,9 @@ import pandas as pd
 
 from engagex_sim.columns import AnyArray, BoolArray, FloatArray
 from engagex_sim.crossfit import Fitted
-from engagex_sim.hashing import uniforms
+from engagex_sim.feature_names import KIND_OF_CONTACT
+from engagex_sim.hashing import seed_of, uniforms
 from engagex_sim.models.importance import Judged, levels_of, permutation_losses
-from engagex_sim.models.reward import KIND
 from engagex_sim.splitting import Splitting
 from engagex_sim.timeline import Timeline
 
@@ -17,7 +17,7 @@ MOST_CONTACTS = 20_000  # of larger logs, those of a sample of users
 REPEATS = 5  # of shuffling a feature
 LEVELS = 12  # groups of a feature's values
 MODEL = "reward model"
-_SEED = 5  # of the sample of users: other draws over users use other seeds
+_SEED = seed_of("contacts for permutation and SHAP values")
 
 
 def importance_tables(
@@ -59,7 +59,7 @@ def importance_tables(
 
 def _values(contacts: Timeline, feature: str) -> AnyArray:
     """(n,) the feature's values as in the file; the kind of contact by its label."""
-    if feature == KIND and feature not in contacts.columns:
+    if feature == KIND_OF_CONTACT:
         return np.array(contacts.kinds, dtype=object)[contacts.action - 1]
     return contacts.columns[feature].decoded()
 

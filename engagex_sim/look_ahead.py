@@ -11,7 +11,7 @@ from scipy.stats import norm, spearmanr
 from engagex_sim.cap import DAY
 from engagex_sim.columns import FloatArray
 from engagex_sim.feature_names import COMPUTED, WINDOWS
-from engagex_sim.hashing import uniforms
+from engagex_sim.hashing import seed_of, uniforms
 from engagex_sim.leaks import LEVEL, flag_row
 from engagex_sim.timeline import Timeline
 
@@ -20,7 +20,7 @@ MAX_CORRELATION = 0.99  # with a count of later visits, whose chance no honest f
 MAX_KNOWN = 0.9  # rank correlation with what is known at the decision, above which a count tells nothing new
 MIN_USERS = 50
 MAX_ROWS = 50_000  # decision points that are looked at, about: of more, whole users are sampled
-_SAMPLE_SEED = 4
+_SAMPLE_SEED = seed_of("users searched for look-ahead")
 
 
 def look_ahead_flag(timeline: Timeline) -> dict[str, object]:

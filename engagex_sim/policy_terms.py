@@ -9,7 +9,7 @@ import numpy as np
 
 from engagex_sim.block import Block, Recursion, at_logged_states, of_pairs
 from engagex_sim.columns import FloatArray, IntArray, sums_by
-from engagex_sim.hashing import uniforms
+from engagex_sim.hashing import seed_of, uniforms
 from engagex_sim.histories import Histories
 from engagex_sim.ope.weights import cumulative, ratio
 from engagex_sim.policy import Policy, checked_probabilities
@@ -18,7 +18,7 @@ from engagex_sim.rules import NO_RULES
 from engagex_sim.simulate import simulate_with
 from engagex_sim.states import States
 
-_ROLLOUT_SEED = 3  # other draws over users use other seeds
+_ROLLOUT_SEED = seed_of("roll-outs")
 ROLLOUTS = 10  # simulated histories of each user under a policy that reads its own results
 
 

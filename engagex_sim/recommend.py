@@ -1,8 +1,7 @@
 """Whom to contact at one moment: a policy's decision about every user of a log, within the cap and within limits."""
 
-import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -12,12 +11,13 @@ from engagex_sim.columns import BoolArray, FloatArray, KeyArray
 from engagex_sim.crossfit import Fitted, fit
 from engagex_sim.dependence import carried
 from engagex_sim.execution import OverBlocks, in_turn
-from engagex_sim.hashing import uniforms
+from engagex_sim.hashing import seed_of, uniforms
 from engagex_sim.log import LogBlocks
 from engagex_sim.moment import Moment
 from engagex_sim.policy import Policy, action_scores, checked_probabilities, draw_actions, policy_name
 from engagex_sim.preparation import Prepared
 from engagex_sim.recommended import Decided, Limit, Recommended, recommended
+from engagex_sim.rules import NO_RULES
 from engagex_sim.settings import Settings
 
 
@@ -41,15 +41,16 @@ class Recommender:
 
     @property
     def policy(self) -> Policy:
+        """The one that decides about everybody but the controls, trained."""
         return self.fitted.policies[0]
 
     def draws(self, user_key: KeyArray) -> FloatArray:
         """(2, n) uniform numbers: for what is drawn, and to break ties."""
-        return uniforms(user_key, _seed(f"draw {self.settings.seed} {self.at}"), 0, 2)
+        return uniforms(user_key, seed_of(f"draw {self.settings.seed} {self.at}"), 0, 2)
 
     def in_control(self, user_key: KeyArray) -> BoolArray:
         """(n,) who is in the control group."""
-        return np.asarray(uniforms(user_key, _seed(f"group {self.salt}"))[0] < self.control, dtype=np.bool_)
+        return np.asarray(uniforms(user_key, seed_of(f"group {self.salt}"))[0] < self.control, dtype=np.bool_)
 
 
 def learn(prepared: Prepared, policy: Policy, settings: Settings, at: int) -> Fitted:
@@ -90,17 +91,21 @@ def recommendations(
 
 
 def decide(moment: Moment, by: Recommender) -> Decided:
-    """Ask the policy, or for controls the current strategy, about everybody who is known and free."""
+    """Ask the policy, or for controls the current strategy, about everybody who is known and free.
+
+    Rules beside the cap bind the policy alone: what the current strategy does with the controls is to stay as it is.
+    """
     n, kinds = len(moment.user_id), len(moment.latest.kinds)
     control, draws = by.in_control(moment.user_key), by.draws(moment.user_key)
-    asked = moment.came & moment.free
+    usual = replace(moment, rules=NO_RULES)
+    asked = moment.came & np.where(control, usual.free, moment.free)
     action, probability = np.zeros(n, dtype=np.int64), np.full(n, np.nan)
     score, interest = np.full((n, kinds), np.nan), np.full((n, kinds), np.nan)
-    for policy, group in ((by.policy, asked & ~control), (by.fitted.logging, asked & control)):
+    for policy, own, group in ((by.policy, moment, asked & ~control), (by.fitted.logging, usual, asked & control)):
         users = np.flatnonzero(group)
         if len(users) == 0:
             continue
-        context = moment.context(users)
+        context = own.context(users)
         answer = checked_probabilities(policy, context)
         action[users] = draw_actions(answer, draws[0, users])
         probability[users] = answer[:, 1:].sum(axis=1)
@@ -110,12 +115,12 @@ def decide(moment: Moment, by: Recommender) -> Decided:
         user_id=moment.user_id,
         control=control,
         last_contact=moment.history.last_contact,
-        next_eligible=moment.next_eligible,
+        next_eligible=np.where(control, usual.next_eligible, moment.next_eligible),
         came=moment.came,
         asked=asked,
-        settled=moment.settled,
-        awake=bool(moment.rules.awake(np.array([moment.time]))[0]),
-        open_kinds=moment.open_kinds,
+        settled=moment.settled & ~control,
+        awake=control | moment.rules.awake(np.array([moment.time])),
+        open_kinds=np.where(control[:, None], usual.open_kinds, moment.open_kinds),
         action=action,
         probability=probability,
         score=score,
@@ -149,8 +154,3 @@ def best(blocks: Sequence[_Ranks], most: int, control: float = 0.0) -> list[Bool
         rows = np.flatnonzero(group)
         kept[rows[np.lexsort((tie[rows], -score[rows]))][:places]] = True
     return np.split(kept, np.cumsum([len(b.score) for b in blocks])[:-1])
-
-
-def _seed(text: str) -> int:
-    """A seed for `uniforms` that is a function of the text."""
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1

@@ -33,7 +33,7 @@ class Decided:
     came: BoolArray  # (n,)
     asked: BoolArray  # (n,) whom the cap and the rules leave free and whose context is known
     settled: BoolArray  # (n,) who is not contacted again after an interest
-    awake: bool  # outside quiet hours
+    awake: BoolArray  # (n,) outside the quiet hours that hold for the user
     open_kinds: BoolArray  # (n, K) that are allowed now
     action: IntArray  # (n,) 0 = wait
     probability: FloatArray  # (n,) of any contact
@@ -88,7 +88,7 @@ def recommended(
     kind = np.array(kinds, dtype=object)[d.own_kind]
     kind[~contact] = None
     why = np.select(
-        [contact, ~d.came, d.settled, ~d.asked & (not d.awake), ~d.asked, d.action > 0],
+        [contact, ~d.came, d.settled, ~d.asked & ~d.awake, ~d.asked, d.action > 0],
         [CONTACT, UNKNOWN, SETTLED, QUIET, BLOCKED, LIMIT],
         default=POLICY,
     ).astype(object)

@@ -91,6 +91,7 @@ class Rules:
 
     @property
     def without_stop(self) -> Self:
+        """The same, but that an interest ends nothing: what interests are valued by."""
         return replace(self, stop=False)
 
     def shortest(self, cap: Cap) -> int:

@@ -112,7 +112,7 @@ class Settings(LogSettings):
             raise ValueError("Input should be 0, or at least 2: the spread of one refit says nothing")
         return number
 
-    seed: int = Field(default=0, ge=0, lt=2**63)
+    seed: int = Field(default=0, ge=0, lt=2**31)  # as far as every library goes
     device: Device = "cpu"  # where models are trained
     threads: int = Field(default=1, ge=1, le=1024)
 

@@ -11,12 +11,12 @@ from typing import Self
 import numpy as np
 
 from engagex_sim.columns import BoolArray, FloatArray
-from engagex_sim.hashing import uniforms
+from engagex_sim.hashing import seed_of, uniforms
 from engagex_sim.splitting import Splitting
 from engagex_sim.timeline import Timeline
 
 SAMPLE_ROWS = 2_000_000  # decision points of the sampled users, about: 0.4 GB with their features
-_SEED = 2  # of the sample: other draws over users use other seeds
+_SEED = seed_of("users to learn from")
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import Protocol, Self
 import numpy as np
 
 from engagex_sim.cap import Cap, action_mask
-from engagex_sim.columns import FloatArray
+from engagex_sim.columns import BoolArray, FloatArray
 from engagex_sim.histories import Histories
 from engagex_sim.kinds import spread
 from engagex_sim.models.reward import RewardModel
@@ -16,6 +16,7 @@ from engagex_sim.policy import Policy, checked_probabilities
 from engagex_sim.rules import NO_RULES
 from engagex_sim.states import NO_STATE, States
 from engagex_sim.timeline import Timeline
+from engagex_sim.volume import matching_threshold
 
 HISTORIES = 8  # simulated per user where rules by kind ask for them: sums over users need few
 
@@ -49,6 +50,17 @@ class Training:
         Where rules beside the cap tell kinds apart, contacts are of the kinds of the current strategy, as far as open.
         """
         return float(self.contact_probability(contact).sum()) / self.timeline.n_users
+
+    def threshold_at_volume(self, scores: FloatArray, choice: BoolArray) -> tuple[float, float]:
+        """The threshold of `scores` (n,), and the probability of a contact exactly at it, at the current volume.
+
+        A contact is made in any case where contacting is no `choice` (n,).
+        """
+        return matching_threshold(
+            scores,
+            lambda contact: self.contacts_of(np.where(choice, contact, 1.0)),
+            self.current_contacts_per_user,
+        )
 
     def contact_probability(self, when_free: FloatArray) -> FloatArray:
         """q_t, shape (n,): the probability that each decision point is a contact, from that of one if free there."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from engagex_sim.ab_test import Design, Outcome, arms, power_of, smallest_lift, time_needed, users_needed
+from engagex_sim.ab_test import LONGEST, Design, Outcome, arms, power_of, smallest_lift, time_needed, users_needed
 from engagex_sim.cap import DAY
 from engagex_sim.errors import InputError
 from engagex_sim.log import read_blocks
@@ -121,7 +121,7 @@ def _row(
     elif lift == 0:
         reason = "the interval holds no difference at all, which no test can confirm"
     elif sizes is None or math.isinf(days):
-        reason = "so few users who differ so much are not enough for any duration"
+        reason = f"so few users would take more than {LONGEST:g} times the period that was observed"
     else:
         control, treatment = sizes
         own = situation.control.scaled(days / situation.days)
@@ -129,7 +129,7 @@ def _row(
         if control + treatment > situation.users:
             reason = f"there are {situation.users:,} users only"
         elif situation.no_longer and days > situation.days:
-            reason = f"there are {situation.days:g} days only"
+            reason = f"there are {_days(situation.days)} only"
     return {
         "scenario": scenario,
         "way": way,
@@ -149,7 +149,7 @@ def sentences(table: pd.DataFrame, situation: Situation, design: Design) -> list
     said = [
         f"Planned is a two-sided test of whole users at alpha {100 * design.alpha:g} % with power"
         f" {100 * design.power:g} %. There are {situation.users:,} users, with {1000 * now:.3g} interests per 1,000 of"
-        f" them in {situation.days:g} days (variance across users {situation.control.variance:.4g}, mean {now:.4g})."
+        f" them in {_days(situation.days)} (variance across users {situation.control.variance:.4g}, mean {now:.4g})."
     ]
     for scenario, own in table[table["scenario"] != SMALLEST].groupby("scenario", sort=False):
         users, days = (row for _, row in own.iterrows())
@@ -159,16 +159,20 @@ def sentences(table: pd.DataFrame, situation: Situation, design: Design) -> list
             said.append(f"{where}, {lift}: {users['reason']}.")
             continue
         n = f"{users['users_treatment']:,.0f} users in treatment and {users['users_control']:,.0f} in control"
-        said.append(f"{where}, {lift}: {n} for {users['days']:g} days{_but(users)}{_sooner(days, situation)}")
+        said.append(f"{where}, {lift}: {n} for {_days(users['days'])}{_but(users)}{_sooner(days, situation)}")
     least = table[table["scenario"] == SMALLEST].iloc[0]
     if least["reason"]:
         said.append(f"{least['reason'].capitalize()}.")
     else:
         said.append(
-            f"With all users and {situation.days:g} days, lifts from"
+            f"With all users and {_days(situation.days)}, lifts from"
             f" {percent(least['lift_percent'] / 100, signed=True)} on can be confirmed."
         )
     return said
+
+
+def _days(number: float) -> str:
+    return f"{number:g} day{'' if number == 1 else 's'}"
 
 
 def _but(row: "pd.Series[Any]") -> str:
@@ -178,7 +182,7 @@ def _but(row: "pd.Series[Any]") -> str:
 def _sooner(row: "pd.Series[Any]", situation: Situation) -> str:
     """What all users together need."""
     if math.isnan(row["power"]):
-        return f"; all {situation.users:,} users together are too few for any duration, since they differ so much."
+        return f"; all {situation.users:,} users together would take more than {LONGEST:g} times the period."
     many = f"; all {situation.users:,} users together need {counted(round(row['days']), 'day')}"
     return f"{many} (power {percent(row['power'])})."
 
@@ -210,7 +214,8 @@ def _from_run(directory: Path, policy: str | None, terminal: Terminal) -> tuple[
         days=(end - start).total_seconds() / DAY,
         cap_days=float(log["cap_days"]),
     )
-    lift, low, high = (float(row[f"lift_percent{end_}"]) / 100 for end_ in ("", "_low", "_high"))
+    # An estimate may say less than no interest at all, which no test can find.
+    lift, low, high = (max(float(row[f"lift_percent{end_}"]) / 100, -1.0) for end_ in ("", "_low", "_high"))
     if row["verdict"] == UNANSWERABLE or math.isnan(lift):
         why = row["reason"] if isinstance(row["reason"], str) else "its lift is not defined"
         terminal.say(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from textwrap import fill
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
@@ -28,6 +29,10 @@ from experiments.zoo.timed import Timed, costs, timed
 CEILING_USERS, SMALL_CEILING_USERS = 20_000, 2_000
 NO_CEILING = (
     "Interest depends on earlier contacts here, or visits do, so no list of probabilities says what was to be had."
+)
+
+NOT_UNDER_RULES = (
+    "What was to be had is not told under rules beside the cap or a capacity: the bound knows the cap alone."
 )
 
 
@@ -82,17 +87,21 @@ def ranked(run: Run, clocked: Sequence[Timed], ceiling_users: int) -> Ranking:
     table = table.merge(costs(clocked, run.prepared.whole), on="policy", how="left")
     table = table.sort_values(["refused", "interests_per_user"], ascending=[True, False], kind="stable")
     table = table.reset_index(drop=True)
+    settings = run.result.settings
+    if settings.rules_asked or settings.capacity is not None:
+        return Ranking(table, None, math.nan, NOT_UNDER_RULES)
     if run.world is not None:
         most = ceiling(run.world, ceiling_users, run.result.settings.seed)
         if most is None:
             return Ranking(table, None, math.nan, NO_CEILING)
         of = most.set_index("what")["interests_per_user"]
         return Ranking(table, most, of["hindsight"] / current.primary.truth - 1, _ceiling_sentence(of))
-    models = [model for own in clocked for model in own.notes.reward_models]
+    models = next((own.notes.reward_models for own in clocked if own.notes.reward_models), [])
     if not models:
         return Ranking(table, None, math.nan, "No policy learned, so nobody can say what was to be had.")
     whole = run.prepared.whole
-    predicted = models[0].predict(whole.free_context()).max(axis=1)
+    # The folds' models come in the order in which they were ready: the median knows none.
+    predicted = np.median([model.predict(whole.free_context()).max(axis=1) for model in models], axis=0)
     return Ranking(table, None, math.nan, _predicted_sentence(float(hindsight(whole, predicted).mean())))
 
 
@@ -106,8 +115,8 @@ def _ceiling_sentence(of: "pd.Series[float]") -> str:
 
 def _predicted_sentence(most: float) -> str:
     return (
-        f"By the reward model's word no capped policy could have had more than {number(1000 * most)} interests per"
-        " 1,000 users, every visit known beforehand; the model's own errors make that too high."
+        f"By the word of the reward models no capped policy could have had more than {number(1000 * most)} interests"
+        " per 1,000 users, every visit known beforehand; the models' own errors make that too high."
     )
 
 

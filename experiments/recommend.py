@@ -1,6 +1,7 @@
 """`recommend`: whom to contact at a date, and how well the log supports the policy that says so."""
 
 import json
+import math
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from datetime import UTC, datetime
@@ -134,6 +135,8 @@ def _limit(options: Options, settings: Settings) -> Limit | None:
         limits.append(
             Limit(capacity, f"the capacity of {counted(capacity, 'contact')} is used up by those who rank higher")
         )
+    if options["budget"] is not None and not math.isfinite(options["budget"]):
+        raise InputError(f"--budget is an amount of money, not {options['budget']}; leave it out where there is none.")
     if options["budget"] is not None and settings.cost > 0:
         budget = float(options["budget"])
         paid = int(budget / settings.cost * (1 + 1e-12))

@@ -31,8 +31,8 @@ USERS_AT_ONCE = 2_000  # users whose states of recency are laid out at a time
 class RecoveringSoftmax:
     """Kind k in proportion to exp((s_k − γ 2^(−d / h)) / τ), no contact to exp(c); d days since the last contact.
 
-    s_k = (μ⁺ − μ⁻) / μ⁻ compares the interest rate of contacts with kind k to that of contacts with another kind where
-    k was possible. Both are means weighted by the inverse propensity of that choice given a contact, and mixed with
+    s_k = (μ⁺ − μ⁻) / μ⁻ compares the interest rate of contacts with kind k to that of contacts with another kind.
+    Both are means weighted by the inverse propensity of that choice given a contact, and mixed with
     `PRIOR_CONTACTS` at the common rate, according to their effective sample size (Kish 1965). With one kind s = 0. As d
     is the same for all kinds, the penalty does not move their shares, only how probable a contact is. c is found with
     the recursion over days since the last contact, so that the expected number of contacts is the current strategy's.
@@ -95,17 +95,16 @@ class RecoveringSoftmax:
 
 
 def relative_differences(training: "Training") -> FloatArray:
-    """s (K,): how much higher the interest rate of each kind is than that of the others where it was possible."""
+    """s (K,): how much higher the interest rate of each kind is than that of the others."""
     contacts = training.timeline.under(NO_RULES).contacts()  # the current strategy's, which kept to its own rules
     context, reward = contacts.free_context(), contacts.reward
     propensity = training.logging.action_probabilities(context)[:, 1:]
     propensity = propensity / propensity.sum(axis=1, keepdims=True)  # given a contact
-    scores = np.zeros(len(contacts.kinds))
+    scores, rate = np.zeros(len(contacts.kinds)), float(reward.sum()) / max(len(reward), 1)
     for k in range(len(scores)):
-        possible, chosen = context.mask[:, k + 1], contacts.action == k + 1
-        rate = float(reward[possible].sum()) / max(int(possible.sum()), 1)
+        chosen = contacts.action == k + 1
         own = _mean(reward, chosen / np.maximum(propensity[:, k], LEAST), rate)
-        other = _mean(reward, (possible & ~chosen) / np.maximum(1.0 - propensity[:, k], LEAST), rate)
+        other = _mean(reward, ~chosen / np.maximum(1.0 - propensity[:, k], LEAST), rate)
         scores[k] = own / other - 1.0 if other > 0 else 0.0
     return scores
 

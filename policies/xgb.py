@@ -7,7 +7,7 @@ import numpy as np
 from engagex_sim.columns import FloatArray
 from engagex_sim.kinds import best_kind, rounded, spread
 from engagex_sim.policy import Context
-from engagex_sim.volume import contact_probability, matching_threshold
+from engagex_sim.volume import contact_probability
 
 if TYPE_CHECKING:
     from engagex_sim.training import Training
@@ -27,12 +27,7 @@ class XgbGreedy:
         context = training.timeline.free_context()
         self.reward_model_ = training.reward_model
         scores, _ = best_kind(self.reward_model_.predict(context), context.mask)
-        choice = context.mask[:, 0]
-        self.threshold_, self.tie_probability_ = matching_threshold(
-            scores,
-            lambda contact: training.contacts_of(np.where(choice, contact, 1.0)),
-            training.current_contacts_per_user,
-        )
+        self.threshold_, self.tie_probability_ = training.threshold_at_volume(scores, context.mask[:, 0])
         return self
 
     def action_probabilities(self, context: Context) -> FloatArray:

@@ -134,6 +134,8 @@ def test_a_plan_says_what_is_possible_and_what_is_not() -> None:
     assert table.loc[("lower end", "as few users"), "reason"].startswith("the interval holds no difference")
     assert 0 < table.loc[("smallest lift", "all users and days"), "lift_percent"] < 20
     assert plan(Situation(RARE, 10**6, 30, 14), {"estimate": 0.2}, EVEN)["days"].iloc[1] == 14  # never below the cap
+    table = plan(few, {"estimate": 0.01}, EVEN).set_index("way")
+    assert "would take more than 100 times the period" in table.loc["as few days", "reason"]
     table = plan(few, {"estimate": 0.2}, EVEN).set_index("way")
     assert not table.loc["as few users", "possible"]
     assert table.loc["as few days", ["days", "possible"]].tolist() == [90, True]

@@ -113,7 +113,7 @@ def test_the_kind_of_a_contact_is_a_column_with_its_labels():
     action = np.random.default_rng(8).integers(1, 3, 900)
     generator = Marking()
     fit(context, draw(interest(context), 9), action, grid="light", generator=generator)
-    assert set(generator.shown[0]["kind"]) == {"mail", "push"}
+    assert set(generator.shown[0]["kind_of_contact"]) == {"mail", "push"}
 
 
 def test_rows_hold_no_contact_history_that_the_cap_could_forbid():

@@ -13,13 +13,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from engagex_sim import preparation
+from engagex_sim import preparation, survey
 from engagex_sim.blockwise import CrossFitted, cross_fit, estimate_all
 from engagex_sim.cap import Cap
 from engagex_sim.columns import FloatArray
 from engagex_sim.errors import InputError
 from engagex_sim.estimate import NAMES
 from engagex_sim.execution import Kind, OverBlocks, in_turn, workers
+from engagex_sim.hashing import uniforms
 from engagex_sim.policy import Context
 from engagex_sim.preparation import Prepared, prepare_blocks
 from engagex_sim.settings import Settings
@@ -190,6 +191,15 @@ def test_a_scheduler_that_does_not_answer_is_named() -> None:
         workers("dask", 1, "tcp://127.0.0.1:9"),
     ):
         pass
+
+
+def test_whatever_the_seed_the_users_to_learn_from_are_spread_over_folds_and_halves() -> None:
+    """Draws for one purpose have nothing to do with draws for another: no fold is without users to learn from."""
+    key = np.random.default_rng(0).integers(0, 2**63, 40_000).astype(np.uint64)
+    sampled = uniforms(key, survey._SEED)[0] < 0.05
+    for seed in range(20):
+        shares = [sampled[judged].mean() for judged in Splitting(seed, 4).judged(key)]
+        assert shares == pytest.approx([0.05] * 4, abs=0.01)
 
 
 def test_learning_from_a_sample_of_users_gives_nearly_the_same_answer(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -124,6 +124,7 @@ def test_defaults_that_help_alone_states_are_those_of_the_settings():
         (["compare", "--policies", "never", "--holdout", "1"], "--holdout should be less than 1, not 1.0."),
         (["compare", "--policies", "never", "--refit-boot", "-1"], "--refit-boot should be greater than or equal to 0"),
         (["compare", "--policies", "never", "--capacity", "0"], "--capacity should be greater than 0"),
+        (["compare", "--policies", "never", "--seed", "2147483648"], "--seed should be less than 2147483648"),
         (["compare", "--policies", "never", "--world", "flat"], "There is no world 'flat'; there are: visits, null"),
         (
             ["compare", "--policies", "never", "--world", "null", "--triggers", "t.csv", "--actions", "a.csv"],
@@ -140,6 +141,7 @@ def test_defaults_that_help_alone_states_are_those_of_the_settings():
         (["new_policy", "class"], "'class' cannot be a policy's name: it is a word of Python"),
         (["new_policy", "random"], "'random' cannot be a policy's name: a module is called so"),
         (["recommend", "--policy", "never", "--capacity", "0"], "leave no room for a single contact"),
+        (["recommend", "--policy", "never", "--budget", "inf"], "--budget is an amount of money, not inf"),
         (["recommend", "--policy", "never", "--budget", "1", "--cost", "2"], "leave no room for a single contact"),
         (["new_policy", "never"], "There is a policy 'never' already"),
     ],

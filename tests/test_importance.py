@@ -49,7 +49,7 @@ def test_contributions_add_up_to_the_log_odds_of_the_prediction(kinds: tuple[str
     predicted = judged.model.predict(context)[np.arange(len(action)), action - 1]
     np.testing.assert_allclose(judged.contributions().sum(axis=1), log_odds(predicted), atol=1e-4)
     np.testing.assert_allclose(judged.predicted(judged.matrix), predicted, rtol=1e-6)
-    assert judged.features == ["noise", "strong", "site", *(["kind"] if len(kinds) > 1 else [])]
+    assert judged.features == ["noise", "strong", "site", *(["kind_of_contact"] if len(kinds) > 1 else [])]
 
 
 def test_what_matters_most_moves_most_and_is_missed_most() -> None:
@@ -96,6 +96,8 @@ def test_values_are_grouped_by_what_they_are() -> None:
     labels, group = levels_of(text, most=3)
     assert labels[:3] == ["b", "c", "other"] and np.isnan(labels[3])
     assert group.tolist() == [0, 1, 3, 2, 0, 1, 2]
+    labels, _ = levels_of(np.array(["other", "other", "x", "y"], dtype=object), most=2)
+    assert labels[:2] == ["other", "(other)"]
     labels, group = levels_of(np.array([None, None], dtype=object), most=3)
     assert len(labels) == 1 and group.tolist() == [0, 0]
 

@@ -126,6 +126,14 @@ def test_frames_without_rows_or_with_a_time_zone_are_refused(tmp_path: Path) -> 
         read_log(tmp_path / "epoch.parquet", actions)
 
 
+@pytest.mark.parametrize("name", ["weekday", "contacts_so_far", "kind_of_contact"])
+def test_a_column_with_the_name_of_a_computed_feature_is_refused(tmp_path: Path, name: str) -> None:
+    read(tmp_path)
+    triggers, actions = pd.read_csv(tmp_path / "triggers.csv"), pd.read_csv(tmp_path / "actions.csv")
+    with pytest.raises(InputError, match=f"column '{name}', which is the name of a computed feature; rename it"):
+        read_log(triggers.assign(**{name: 1}), actions)
+
+
 def test_a_mapping_to_a_column_that_no_file_has_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="--columns guid=user: no file has a column 'user'"):
         read(tmp_path, columns={"guid": "user"})

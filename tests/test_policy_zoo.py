@@ -42,6 +42,13 @@ def test_the_stopwatch_takes_no_part_in_the_answer(folder, tmp_path):
     assert (out / "summary.csv").read_text() == (folder / "summary.csv").read_text()
 
 
+def test_what_was_to_be_had_is_not_told_where_more_than_the_cap_binds(tmp_path, capsys):
+    arguments = ["policy_zoo", "--small", "--grid", "light", "--policies", "xgb_greedy", "--capacity", "20", "--quiet"]
+    assert main([*arguments, "--out", str(tmp_path / "run")]) == 0
+    assert "What was to be had is not told" in " ".join(capsys.readouterr().out.split())
+    assert not (tmp_path / "run" / "ceiling.csv").exists()
+
+
 def test_no_true_value_exceeds_the_ceiling(folder):
     most = pd.read_csv(folder / "ceiling.csv").set_index("what").loc["hindsight", "interests_per_user"]
     ranking = pd.read_csv(folder / "ranking.csv")

@@ -304,6 +304,18 @@ def test_a_control_group_belongs_to_the_salt_and_the_guid_alone(visits: Recommen
     assert 0 < (first.loc[asked & ~treated, "decision"] == CONTACT).mean() < 1  # the current strategy's chance is 0.3
 
 
+def test_rules_under_trial_leave_the_controls_to_the_current_strategy(visits: Recommender) -> None:
+    """As all of them are quiet hours and stops, nobody in treatment is contacted; controls are, as without rules."""
+    hour = visits.at % DAY // 3600
+    rules = {"quiet_hours": (hour, (hour + 1) % 24), "stop_after_interest": True}
+    bound = replace(visits, control=0.3, settings=visits.settings.model_copy(update=rules))
+    found, without = table(bound), table(replace(visits, control=0.3))
+    control = found["group"] == "control"
+    assert (found.loc[~control, "decision"] != CONTACT).all()
+    assert found[control].to_csv() == without[control].to_csv()
+    assert (found.loc[control, "decision"] == CONTACT).any()
+
+
 def test_groups_share_a_capacity_as_they_share_the_users(visits: Recommender) -> None:
     found = table(replace(visits, fitted=Known(Eager(), Eager()), control=0.3), Limit(50, "no"))
     contacted = found[found["decision"] == CONTACT]

@@ -30,6 +30,7 @@ class Batch:
 
     @property
     def received(self) -> int:
+        """Rows that came, usable or not."""
         return len(self.rows) + sum(self.rejected.values())
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from engagex_sim.columns import FloatArray
+from engagex_sim.columns import FloatArray, word_for_others
 
 MatrixArray = NDArray[np.float32]
 
@@ -81,15 +81,7 @@ class Columns:
 
     @property
     def _labels(self) -> tuple[tuple[str, ...] | None, ...]:
-        return tuple(None if c is None else (*c, _other(c)) for c in self.categories)
-
-
-def _other(categories: Sequence[str]) -> str:
-    """A word for any other text that is none of the categories."""
-    word = "other"
-    while word in categories:
-        word = f"({word})"
-    return word
+        return tuple(None if c is None else (*c, word_for_others(c)) for c in self.categories)
 
 
 def shown(matrix: MatrixArray) -> MatrixArray:

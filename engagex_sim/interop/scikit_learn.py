@@ -17,7 +17,9 @@ from engagex_sim.kinds import best_kind, rounded, spread
 from engagex_sim.models.encoding import FeatureEncoder, MatrixArray
 from engagex_sim.policy import Context, policy_name
 from engagex_sim.training import Training
-from engagex_sim.volume import contact_probability, matching_threshold
+from engagex_sim.volume import contact_probability
+
+ROWS_AT_ONCE = 50_000  # decision points that are prepared for the classifier at a time
 
 
 class ClassifierPolicy:
@@ -72,12 +74,7 @@ class ClassifierPolicy:
         self.classifier_.fit(self._matrix(context, contacts.action), interested)
         free = training.timeline.free_context()
         scores, _ = best_kind(self.predict(free), free.mask)
-        choice = free.mask[:, 0]
-        self.threshold_, self.tie_probability_ = matching_threshold(
-            scores,
-            lambda contact: training.contacts_of(np.where(choice, contact, 1.0)),
-            training.current_contacts_per_user,
-        )
+        self.threshold_, self.tie_probability_ = training.threshold_at_volume(scores, free.mask[:, 0])
         return self
 
     def predict(self, context: Context) -> FloatArray:
@@ -88,7 +85,9 @@ class ClassifierPolicy:
         for i, label in enumerate(context.kinds):
             known = self.kinds_.index(label) + 1 if label in self.kinds_ else 0
             matrix = self._matrix(context, np.full(len(context), known))
-            predicted[:, i] = self.classifier_.predict_proba(matrix)[:, 1]  # of the classes False, True
+            for first in range(0, len(context), ROWS_AT_ONCE):
+                part = slice(first, first + ROWS_AT_ONCE)
+                predicted[part, i] = self.classifier_.predict_proba(matrix[part])[:, 1]  # of the classes False, True
         return predicted
 
     def action_probabilities(self, context: Context) -> FloatArray:

@@ -7,7 +7,7 @@ import duckdb
 import numpy as np
 
 from engagex_sim.errors import InputError
-from engagex_sim.feature_names import COMPUTED, HISTORY_FEATURES
+from engagex_sim.feature_names import COMPUTED, HISTORY_FEATURES, KIND_OF_CONTACT
 from engagex_sim.log.dates import check_date_type, check_dates, date_reasons, seconds
 from engagex_sim.log.quality import Rejected
 from engagex_sim.log.source import Source
@@ -175,7 +175,7 @@ def check_clashes(triggers: Rows, users: Rows | None) -> None:
     """Raise `InputError` where a column cannot become a feature because its name is taken."""
     for rows in (triggers, *([] if users is None else [users])):
         for name in rows.text_columns:
-            if name in COMPUTED or name in HISTORY_FEATURES:
+            if name in (*COMPUTED, *HISTORY_FEATURES, KIND_OF_CONTACT):
                 raise InputError(
                     f"{rows.name} has a column {name!r}, which is the name of a computed feature; rename it"
                     f" (--columns my_{name}={name}) or drop it."

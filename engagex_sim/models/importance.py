@@ -8,9 +8,10 @@ import numpy as np
 import xgboost as xgb
 from sklearn.metrics import roc_auc_score
 
-from engagex_sim.columns import AnyArray, FloatArray, IntArray
+from engagex_sim.columns import AnyArray, FloatArray, IntArray, word_for_others
+from engagex_sim.feature_names import KIND_OF_CONTACT
 from engagex_sim.models.encoding import MatrixArray
-from engagex_sim.models.reward import KIND, RewardModel
+from engagex_sim.models.reward import RewardModel
 from engagex_sim.policy import Context
 
 
@@ -35,7 +36,7 @@ class Judged:
     @property
     def features(self) -> list[str]:
         """Names (p,)."""
-        return [*self.model.encoder.names, *([KIND] if len(self.model.kinds) > 1 else [])]
+        return [*self.model.encoder.names, *([KIND_OF_CONTACT] if len(self.model.kinds) > 1 else [])]
 
     def predicted(self, matrix: MatrixArray) -> FloatArray:
         """(n,) probabilities of interest where the model reads `matrix` (n, p)."""
@@ -97,7 +98,7 @@ def levels_of(values: AnyArray, most: int) -> tuple[list[str | float], IntArray]
         place[frequent] = np.arange(len(frequent))
         labels: list[str | float] = [*map(str, found[frequent])]
         if len(frequent) < len(found):
-            labels.append("other")
+            labels.append(word_for_others(labels))
         groups = place[code]
     else:
         missing = ~np.isfinite(values.astype(np.float64))

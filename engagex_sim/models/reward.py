@@ -13,14 +13,13 @@ from sklearn.metrics import precision_recall_curve
 
 from engagex_sim.augment import Account, Augmenter, Columns, RowGenerator, TreeSynthesis
 from engagex_sim.columns import BoolArray, FloatArray, IntArray, KeyArray
+from engagex_sim.feature_names import KIND_OF_CONTACT
 from engagex_sim.grids import Grid, GridValues
 from engagex_sim.models.calibrate import Calibration, constant, fit_calibration
 from engagex_sim.models.encoding import FeatureEncoder
 from engagex_sim.models.search import search
 from engagex_sim.policy import Context
 from engagex_sim.settings import Device, Imbalance
-
-KIND = "kind"  # the feature's name in tables, where there are several kinds
 
 # Width of the prior on the calibration's slope. On simulated logs 0.5 came closest to the true probabilities, without
 # resampling too: it halves the error where nothing can be predicted, and costs nothing where much can.
@@ -140,7 +139,7 @@ class RewardModel:
 
         All shares are 0 where the model makes no split.
         """
-        names = [*self.encoder.names, *([KIND] if len(self.kinds) > 1 else [])]
+        names = [*self.encoder.names, *([KIND_OF_CONTACT] if len(self.kinds) > 1 else [])]
         gain = {} if self.booster is None else self.booster.get_score(importance_type="total_gain")
         gains = np.array([gain.get(f"f{i}", 0.0) for i in range(len(names))])
         table = pd.DataFrame({"feature": names, "importance": gains / max(gains.sum(), 1e-300)})
@@ -183,7 +182,7 @@ def _columns(encoder: FeatureEncoder, kinds: tuple[str, ...]) -> Columns:
     """What the columns of the matrix mean that the model is fitted on."""
     if len(kinds) == 1:
         return Columns(encoder.names, encoder.categories)
-    return Columns((*encoder.names, KIND), (*encoder.categories, kinds))
+    return Columns((*encoder.names, KIND_OF_CONTACT), (*encoder.categories, kinds))
 
 
 def best_f1_threshold(outcome: FloatArray, probability: FloatArray) -> float:

@@ -24,6 +24,7 @@ class StateEffects:
 
     @classmethod
     def none(cls, states: States) -> Self:
+        """Every effect 0, without doubt."""
         return cls(states, np.zeros(states.size), np.zeros(states.size))
 
     @classmethod

@@ -1,7 +1,7 @@
 """A stopwatch around policies: seconds of training, and copies to time decisions with."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
@@ -41,6 +41,12 @@ class Timed:
         """The policy's answer, (n, K + 1)."""
         answer: FloatArray = self.policy.action_probabilities(context)
         return answer
+
+    @property
+    def action_scores(self) -> Callable[[Context], FloatArray]:
+        """The policy's own; not there where it has none."""
+        scores: Callable[[Context], FloatArray] = self.policy.action_scores
+        return scores
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         return type(self)(deepcopy(self.policy, memo), self.notes)
