@@ -13,6 +13,7 @@ from engagex_sim.augment.choice import row_generator
 from engagex_sim.blockwise import CrossFitted, cross_fit, estimate_all, refitted, splitting_of
 from engagex_sim.checkpoint import NOTHING_KEPT, Checkpoint
 from engagex_sim.confounding import hidden_cause
+from engagex_sim.contract import check_contract
 from engagex_sim.errors import InputError
 from engagex_sim.execution import OverBlocks, in_turn, workers
 from engagex_sim.exploration import plan_of_nothing
@@ -62,6 +63,8 @@ def evaluate_prepared(
         progress(what, next(done), total)
 
     crossfitted = cross_fit(prepared, policies, settings, step, over, checkpoint)
+    for policy in crossfitted.fitted[0].policies:
+        check_contract(policy, prepared.trial.under(crossfitted.rules.without_stop))
     observed, days = crossfitted.observed, prepared.days.last_days
     step("estimates")
     estimates = estimate_all(prepared, observed, settings)

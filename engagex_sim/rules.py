@@ -150,6 +150,12 @@ def rule_notes(settings: Settings) -> list[str]:
             f"Every strategy but the current one makes {s.capacity:,.6g} contacts a day at most, as is to be expected:"
             " those that it ranks highest, by a price for each day that is found on the users it learns from."
         )
+    unknown = [kind for kind, days in s.kind_cap.items() if days > max(s.burn_in, s.cap_days)]
+    if unknown:
+        notes.append(
+            f"The cap of {' and '.join(unknown)} is longer than the {s.burn_in:g} days before the evaluation: contacts"
+            " before the log are unknown, and are taken for none (--burn-in-days makes that history longer)."
+        )
     if s.kind_cap or s.exempt:
         notes.append(
             "How often a strategy contacts under rules by kind is the mean over simulated contact histories of each"

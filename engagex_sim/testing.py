@@ -13,15 +13,15 @@ from typing import Any, cast
 
 import numpy as np
 
-from engagex_sim.columns import BoolArray, FloatArray, IntArray
+from engagex_sim.columns import FloatArray
+from engagex_sim.contract import broken_contract, same
 from engagex_sim.example_log import MIDDLE, ExampleLog
-from engagex_sim.policy import Context, Policy, checked_probabilities, policy_name
+from engagex_sim.policy import Policy, checked_probabilities, policy_name
 from engagex_sim.timeline import Timeline
 
 __all__ = ["ExampleLog", "check_policy"]
 
 PolicyOrMaker = Policy | Callable[[], Policy]
-TOLERANCE = 1e-6  # a network in single precision answers to seven digits, which depend on the batch
 
 
 def check_policy(
@@ -52,7 +52,8 @@ def check_policy(
         others = replace(log, seed=seed + 1)
         ready = _ready(policy, others)
         fresh = _copied(ready)
-        _check_answers(ready, log)
+        fault = broken_contract(ready, log.timeline, seed)
+        assert fault is None, fault
         _check_no_look_ahead(fresh, log)
         _check_same_again(policy, fresh, log, others)
 
@@ -83,42 +84,6 @@ def _copied(policy: Policy) -> Policy:
         raise AssertionError(
             f"{policy_name(policy)} cannot be copied, as it is for each group of users:"
             f" {type(error).__name__}: {error}; open files and connections where they are needed."
-        ) from error
-
-
-def _check_answers(policy: Policy, log: ExampleLog) -> None:
-    name = policy_name(policy)
-    n = len(log.timeline)
-    shuffled = np.random.default_rng(log.seed).permutation(n)
-    for free in (None, np.ones(n, dtype=np.bool_)):
-
-        def ask(rows: IntArray, free: BoolArray | None = free) -> FloatArray:
-            context = log.timeline.context(rows, free=None if free is None else free[rows])
-            before = _contents(context)
-            answer = checked_probabilities(policy, context).copy()
-            _assert_unchanged(before, _contents(context), f"{name} changes the context")
-            return answer
-
-        everything = np.arange(n)
-        answer = ask(everything)
-        _assert_same(
-            answer,
-            ask(everything),
-            f"{name} answers the same question in two ways; answer with the probabilities, do not draw.",
-        )
-        _assert_same(answer[shuffled], ask(shuffled), f"{name} depends on the order of the rows.")
-        parts = [ask(part) for part in np.split(everything, [1, n // 3])]
-        _assert_same(answer, np.concatenate(parts), f"{name} depends on which rows are asked about together.")
-        _check_no_rows(name, ask)
-
-
-def _check_no_rows(name: str, ask: Callable[[IntArray], FloatArray]) -> None:
-    try:
-        ask(np.zeros(0, dtype=np.int64))
-    except Exception as error:
-        raise AssertionError(
-            f"{name} cannot be asked about no row, as happens where nobody came by:"
-            f" {type(error).__name__}: {error}; answer with shape (0, K + 1)."
         ) from error
 
 
@@ -157,17 +122,12 @@ def _check_same_again(policy: PolicyOrMaker, fresh: Policy, log: ExampleLog, oth
 
 
 def _assert_same(answer: FloatArray, other: FloatArray, sentence: str) -> None:
-    assert np.allclose(answer, other, rtol=0, atol=TOLERANCE), sentence
+    assert same(answer, other), sentence
 
 
 def _assert_unchanged(before: Mapping[str, Any], after: Mapping[str, Any], what: str) -> None:
     for name, values in after.items():
         assert np.array_equal(before[name], values, equal_nan=values.dtype.kind == "f"), f"{what} ({name})."
-
-
-def _contents(context: Context) -> dict[str, Any]:
-    """Copies of everything that a policy could change by mistake."""
-    return {"mask": context.mask.copy()} | {name: context.column(name).values.copy() for name in context.exogenous}
 
 
 def _contents_of_log(timeline: Timeline) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 from engagex_sim.augment.choice import row_generator
+from engagex_sim.contract import check_contract
 from engagex_sim.errors import InputError
 from engagex_sim.evaluation import evaluate_prepared
 from engagex_sim.execution import workers
@@ -172,4 +173,6 @@ def _try_out(policies: Policies, prepared: Prepared) -> list[str]:
     Returns the names of those that read the results of their own contacts.
     """
     untrained, trial = [policy for policy in policies if not hasattr(policy, "fit")], prepared.trial
+    for policy in untrained:
+        check_contract(policy, trial)
     return [policy_name(policy) for policy in untrained if policy_by_state(policy, trial, NO_STATE)[1] is None]

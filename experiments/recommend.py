@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from engagex_sim.cap import DAY
+from engagex_sim.contract import check_contract
 from engagex_sim.errors import InputError
 from engagex_sim.evaluation import evaluate_prepared
 from engagex_sim.execution import OverBlocks, workers
@@ -66,6 +67,7 @@ def write_recommendations(options: Options, command: str) -> None:
         with terminal.progress() as progress:
             progress("learning from all users")
             fitted = learn(prepared, policy, settings, at)
+            check_contract(fitted.policies[0], prepared.trial)
             recommender = Recommender(log, fitted, settings, at, control, options["salt"])
             evaluation = None
             if not options["no_evaluation"]:

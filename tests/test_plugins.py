@@ -11,6 +11,7 @@ from engagex_sim.execution import workers
 from engagex_sim.policy import checked_probabilities, policy_name
 from engagex_sim.testing import ExampleLog, check_policy
 from experiments.plugins import load_policies, load_policy
+from experiments.run import main
 from policies import REGISTRY
 from policies.xgb import XgbGreedy
 
@@ -258,3 +259,40 @@ def test_a_policy_from_a_file_answers_in_other_processes(plug_in, kind):
         answers = list(over(Asked(policy), 3))
     for block, answer in enumerate(answers):
         np.testing.assert_array_equal(answer, Asked(policy)(block))
+
+
+FAULTY = """
+import numpy as np
+from policies.fixed import Uniform
+
+
+class Draws(Uniform):
+    name = "draws"
+
+    def action_probabilities(self, context):
+        share = np.random.default_rng().random(len(context))[:, None]
+        return share * super().action_probabilities(context) + (1 - share) * np.eye(context.mask.shape[1])[0]
+
+
+class Ranks(Uniform):
+    name = "ranks"
+
+    def fit(self, training):
+        return self
+
+    def action_probabilities(self, context):
+        first = (np.arange(len(context)) < len(context) / 2)[:, None] & context.mask[:, :1]
+        return np.where(first, np.eye(context.mask.shape[1])[0], super().action_probabilities(context))
+"""
+
+
+@pytest.mark.parametrize("command", ["compare", "recommend"])
+@pytest.mark.parametrize(("name", "sentence"), [("Draws", "in two ways"), ("Ranks", "depends on")])
+def test_a_plug_in_whose_answers_are_not_those_of_a_policy_gets_no_verdict(tmp_path, capsys, command, name, sentence):
+    (tmp_path / "faulty.py").write_text(FAULTY, encoding="utf-8")
+    option = "--policies" if command == "compare" else "--policy"
+    arguments = [command, option, f"{tmp_path / 'faulty.py'}:{name}", "--small", "--grid", "light", "--quiet"]
+    assert main([*arguments, "--out", str(tmp_path / "run")]) == 2
+    said = capsys.readouterr().err
+    assert f"{name.lower()} " in said and sentence in said and len(said.splitlines()) == 1
+    assert not (tmp_path / "run").exists()

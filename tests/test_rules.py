@@ -15,7 +15,7 @@ from engagex_sim.env import EngageXEnv
 from engagex_sim.errors import InputError
 from engagex_sim.features import History
 from engagex_sim.policy import Context
-from engagex_sim.rules import NO_RULES, Rules
+from engagex_sim.rules import NO_RULES, Rules, rule_notes
 from engagex_sim.settings import Settings
 from engagex_sim.simulate import simulate
 from engagex_sim.timeline import Timeline
@@ -179,3 +179,9 @@ def test_rules_need_a_log_in_which_contacting_is_a_choice() -> None:
         Rules.of(Settings(stop_after_interest=True), KINDS, is_choice=False)
     with pytest.raises(InputError, match="by day"):
         Rules.of(Settings(quiet_hours="22-8"), KINDS, by_day=True)
+
+
+def test_a_kind_cap_that_is_longer_than_the_known_history_says_so() -> None:
+    (_, said, _) = rule_notes(Settings(kind_cap={"letter": 60}))
+    assert said.startswith("The cap of letter is longer than the 14 days before the evaluation")
+    assert len(rule_notes(Settings(kind_cap={"letter": 60}, burn_in_days=60))) == 2
