@@ -10,7 +10,7 @@ from engagex_sim.result import CURRENT, HEADLINE, PRIMARY
 from experiments.study.cells import FOLDS, N_BOOT, cells_of
 from experiments.study.replicate import WHOLE_FAMILY, Tables
 from experiments.study.score import headline, methods, records
-from experiments.study.verdict_rules import ENOUGH, MISSES, RULES, Fitted, is_fitted_on
+from experiments.study.verdict_rules import ENOUGH, MISSES, RULES, SURE, Fitted, is_fitted_on
 
 HEADLINE_COLUMNS = {
     "policy": "policy",
@@ -231,10 +231,11 @@ def _rules(rules: Fitted, cells: Sequence[str]) -> str:
     together = filled[filled["fact"] == "together"].drop(columns=["fact", "limit"])
     bins = filled[filled["fact"] != "together"].drop(columns=["other_answered", "limit"])
     return (
-        "An estimate that rests on too little gets no verdict. Each limit is the loosest at which the 95 % interval"
-        f" still misses in at most {MISSES:g} % of the estimates just inside it ({ENOUGH} estimates or more; with fewer"
-        " the limit stays as it is). Limits are chosen one after the other, each among the estimates that the earlier"
-        f" ones let through. Chosen on {fit}; tried on {other}.\n\n{_markdown(limits, text=('fact', 'limit'))}\n\n"
+        "An estimate that rests on too little gets no verdict. Each limit is the loosest that lets no policy of any"
+        f" cell through whose 95 % interval is seen to miss more than {MISSES:g} % of the truths, by {SURE:g} standard"
+        f" errors, in {ENOUGH} estimates or more; where none is seen, the limit stays as it is. Limits are chosen one after"
+        f" the other, each among the estimates that the earlier ones let through. Chosen on {fit}; tried on {other}."
+        f"\n\n{_markdown(limits, text=('fact', 'limit'))}\n\n"
         "All estimates that the limits let through, on the cells they were chosen on and on the others; misses in"
         f" percent:\n\n{_markdown(together.rename(columns=RULE_COLUMNS), text=('estimates',))}\n\n"
         f"Estimates by what they rest on:\n\n{_markdown(bins.rename(columns=RULE_COLUMNS), text=('fact', 'estimates'))}"

@@ -1,12 +1,14 @@
 """Where the verdict's limits belong: chosen on half of the cells, and tried on the other half.
 
-A limit keeps out estimates that rest on too little. It is the loosest one at which the 95 % interval still misses the
-truth in at most 7 % of the estimates just inside it. Limits are chosen one after the other, each among the estimates
-that the limits before it let through. Halves go by a hash of the cell's name.
+A limit keeps out estimates that rest on too little. It is the loosest one that lets no policy of any cell through whose
+95 % interval can be seen to cover too seldom: what holds on average only is no protection. Where none is seen, the
+limit stays as it is. Limits are chosen one after the other, each among the estimates that the limits before it let
+through. Halves go by a hash of the cell's name.
 """
 
 import zlib
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -25,8 +27,9 @@ from experiments.study.cells import cells_of
 from experiments.study.replicate import Tables
 from experiments.study.score import judged, pooled_coverage
 
-MISSES = 7.0  # percent that the interval may miss just inside a limit
-ENOUGH = 200  # estimates in a bin, below which it says nothing
+MISSES = 7.7  # percent that the interval of one policy in one cell may miss
+SURE = 2.0  # standard errors by which it must miss more for the limit to exclude it
+ENOUGH = 100  # estimates of one policy in one cell, below which they say nothing
 
 
 @dataclass(frozen=True)
@@ -73,15 +76,15 @@ def fit_rules(tables: Tables) -> Fitted:
     lines = []
     inside = np.ones(len(rows), dtype=np.bool_)
     for rule in RULES:
-        found, stopped = None, False
-        for strict, loose in zip(rule.edges, rule.edges[1:], strict=False):
-            within = inside & rule.passes(rows, loose) & ~rule.passes(rows, strict)
+        found = None
+        for strict, loose in pairwise(rule.edges):
+            passing = inside & rule.passes(rows, loose)
+            within = passing & ~rule.passes(rows, strict)
             fit, other = _misses(rows[within & fitting]), _misses(rows[within & ~fitting])
             lines.append(_line(rule.fact, _between(strict, loose), fit, other, None))
-            if fit.n >= ENOUGH and not stopped:
-                stopped = fit.misses > MISSES
-                found = strict if stopped and found is None else found if stopped else loose
-        limits[rule.fact] = rule.now if found is None else found  # too few estimates: the limit stays as it is
+            if found is None and fit.n and _seen_to_miss(rows[passing & fitting]):
+                found = strict
+        limits[rule.fact] = rule.now if found is None else found
         inside &= rule.passes(rows, limits[rule.fact])
     for name, passing in (
         ("chosen limits", inside),
@@ -94,6 +97,14 @@ def fit_rules(tables: Tables) -> Fitted:
     lines += [{"fact": rule.fact, "estimates": "limit chosen", "limit": limits[rule.fact]} for rule in RULES]
     counts = dict.fromkeys(["fit_n", "other_n"], "Int64")  # with room for "none"
     return Fitted(limits, pd.DataFrame(lines, columns=COLUMNS).astype(counts))
+
+
+def _seen_to_miss(rows: pd.DataFrame) -> bool:
+    """Whether some policy in some cell misses more often than it may, by more than chance."""
+    groups = rows.groupby(["cell", "policy"])["covered"]
+    missed, n = 1 - groups.mean(), groups.size()
+    excess = missed - MISSES / 100
+    return bool(((excess > SURE * np.sqrt(missed * (1 - missed) / n)) & (n >= ENOUGH)).any())
 
 
 def rows_to_judge(tables: Tables) -> pd.DataFrame:
