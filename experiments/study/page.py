@@ -233,8 +233,9 @@ def _rules(rules: Fitted, cells: Sequence[str]) -> str:
     return (
         "An estimate that rests on too little gets no verdict. Each limit is the loosest that lets no policy of any"
         f" cell through whose 95 % interval is seen to miss more than {MISSES:g} % of the truths, by {SURE:g} standard"
-        f" errors, in {ENOUGH} estimates or more; where none is seen, the limit stays as it is. Limits are chosen one after"
-        f" the other, each among the estimates that the earlier ones let through. Chosen on {fit}; tried on {other}."
+        f" errors, in {ENOUGH} estimates or more; where none is seen, the limit stays as it is. Limits are chosen one"
+        " after the other, each among the estimates that the earlier ones let through."
+        f" Chosen on {fit}; tried on {other}."
         f"\n\n{_markdown(limits, text=('fact', 'limit'))}\n\n"
         "All estimates that the limits let through, on the cells they were chosen on and on the others; misses in"
         f" percent:\n\n{_markdown(together.rename(columns=RULE_COLUMNS), text=('estimates',))}\n\n"
