@@ -385,7 +385,7 @@ def bench(
 @app.command("exploration_check", help=SUMMARIES["exploration_check"])
 def exploration_check(
     n_logs: Annotated[int, typer.Option("--logs", metavar="N", min=2, help="How many logs.")] = 20,
-    n_users: Annotated[int, typer.Option(metavar="N", min=500, help="Users in each.")] = 6_000,
+    n_users: Annotated[int, typer.Option(metavar="N", min=500, help="Users in each.")] = 20_000,
     seed: Annotated[int, typer.Option(metavar="N", min=0, help="The same seed gives the same numbers.")] = 0,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Also write logs.csv; must not exist.")] = None,
     quiet: opt.Quiet = False,

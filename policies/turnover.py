@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from engagex_sim.columns import FloatArray
-from engagex_sim.kinds import best_kind, rounded, spread
-from engagex_sim.policy import Context
+from engagex_sim.kinds import best_kind
 from engagex_sim.volume import contact_probability
+from policies.xgb import XgbGreedy
 
 if TYPE_CHECKING:
     from engagex_sim.training import Training
@@ -16,7 +16,7 @@ ROUNDING = 1e-9  # of a balance that is exactly 0
 POINTS, ROUNDS = 33, 4  # shares of the decision points that are tried, each round between the neighbours of the best
 
 
-class XgbTurnover:
+class XgbTurnover(XgbGreedy):
     """Contacts with the best kind above the threshold of predicted interest that gives the most interests at no loss.
 
     Over thresholds z, and a share of the decisions exactly at z,
@@ -54,15 +54,6 @@ class XgbTurnover:
             shares = np.linspace(shares[max(best - 1, 0)], shares[min(best + 1, POINTS - 1)], POINTS)
         self.threshold_, self.tie_probability_ = _top(ascending, best_share)
         return self
-
-    def action_probabilities(self, context: Context) -> FloatArray:
-        """(n, K + 1): all on the best kind above the threshold; kinds with equal predictions are equally likely."""
-        scores, kinds = best_kind(self.reward_model_.predict(context), context.mask)
-        return spread(contact_probability(scores, self.threshold_, self.tie_probability_), kinds, context.mask)
-
-    def action_scores(self, context: Context) -> FloatArray:
-        """(n, K): the predicted interest, which tells who comes first where not all can be contacted."""
-        return rounded(self.reward_model_.predict(context))
 
 
 def _top(ascending: FloatArray, share: float) -> tuple[float, float]:
