@@ -162,8 +162,8 @@ def test_golden_claims_on_hidden_causes_and_flags() -> None:
         runs=pd.concat([runs, drifting], ignore_index=True).assign(refused=None),
     )
     seen = claims(rows)
-    assert seen["value"].tolist() == pytest.approx([96, 52, 44, 89])
-    assert seen["holds"].tolist() == ["yes", "yes", "no", "no"]
+    assert seen["value"].tolist() == pytest.approx([96, 52, 44, 89, 0])
+    assert seen["holds"].tolist() == ["yes", "yes", "no", "no", "yes"]
     assert "for one policy alone, missed least (first_chance)" in seen["claim"].iloc[2]
 
 

@@ -205,14 +205,21 @@ def _flags(runs: pd.DataFrame) -> Iterator[Demand]:
     for flag, world in FLAGS.items():
         if f"flag_{flag}" not in runs:
             continue
+        claim, most = f"runs with the flag {flag}", "at most 2 %"
+        elsewhere = []
         for cell, own in runs.groupby("cell", sort=False):
             tested = own[f"flag_{flag}"].dropna()
             share = 100 * float(tested.mean())
             error = _error(share, len(tested))
             if cell == world:
-                yield Demand(4, str(cell), f"runs with the flag {flag}", "at least 90 %", share, error, share >= 90)
+                yield Demand(4, str(cell), claim, "at least 90 %", share, error, share >= 90)
             elif cell in UNFLAGGED:
-                yield Demand(4, str(cell), f"runs with the flag {flag}", "at most 2 %", share, error, share <= 2)
+                yield Demand(4, str(cell), claim, most, share, error, share <= 2)
+            elif not np.isnan(share):
+                elsewhere.append(
+                    Demand(4, str(cell), f"{claim}, most of all other cells", most, share, error, share <= 2)
+                )
+        yield from sorted(elsewhere, key=lambda demand: -demand.value)[:1]
 
 
 def _error(percent: float, n: float = np.nan) -> float:
