@@ -84,16 +84,15 @@ def plan(situation: Situation, lifts: Mapping[str, float], design: Design) -> pd
     than the cap, since many users are blocked by earlier contacts when the test begins.
     """
     rows = []
-    everybody = _split(situation.users, design)
+    everybody, least_days = _split(situation.users, design), math.ceil(situation.cap_days)
     for scenario, lift in lifts.items():
         needed = users_needed(situation.control, lift, design)
         few = None if math.isinf(needed) else arms(needed, design)
         rows.append(_row(scenario, "as few users", lift, few, situation.days, situation, design))
         factor = time_needed(situation.control, lift, situation.users, design)
-        days = math.inf
-        if math.isfinite(factor):
-            days = max(math.ceil(factor * situation.days), math.ceil(situation.cap_days), 1)
-        rows.append(_row(scenario, "as few days", lift, everybody, days, situation, design))
+        enough = math.ceil(factor * situation.days) if math.isfinite(factor) else math.inf
+        own = _row(scenario, "as few days", lift, everybody, max(enough, least_days), situation, design)
+        rows.append(own | {"cap_decides": enough < least_days})
     least = smallest_lift(situation.control, situation.users, design)
     rows.append(_row(SMALLEST, "all users and days", least, everybody, situation.days, situation, design))
     return pd.DataFrame(rows)
@@ -138,6 +137,7 @@ def _row(
         "users_control": control,
         "users_treatment": treatment,
         "power": power,
+        "cap_decides": False,  # whether fewer days would do, were a test not to last as long as the cap
         "possible": reason == "",
         "reason": reason,
     }
@@ -151,6 +151,12 @@ def sentences(table: pd.DataFrame, situation: Situation, design: Design) -> list
         f" {100 * design.power:g} %. There are {situation.users:,} users, with {1000 * now:.3g} interests per 1,000 of"
         f" them in {_days(situation.days)} (variance across users {situation.control.variance:.4g}, mean {now:.4g})."
     ]
+    if situation.days < situation.cap_days:
+        said.append(
+            f"{_days(situation.days)} are less than the cap's {situation.cap_days:g}: many users are blocked by earlier"
+            f" contacts when the test begins, so its lift may be another than later. What is said of"
+            f" {_days(situation.days)} takes it to be the same."
+        )
     for scenario, own in table[table["scenario"] != SMALLEST].groupby("scenario", sort=False):
         users, days = (row for _, row in own.iterrows())
         lift = percent(users["lift_percent"] / 100, signed=True)
@@ -159,7 +165,7 @@ def sentences(table: pd.DataFrame, situation: Situation, design: Design) -> list
             said.append(f"{where}, {lift}: {users['reason']}.")
             continue
         n = f"{users['users_treatment']:,.0f} users in treatment and {users['users_control']:,.0f} in control"
-        said.append(f"{where}, {lift}: {n} for {_days(users['days'])}{_but(users)}{_sooner(days, situation)}")
+        said.append(f"{where}, {lift}: {n} for {_days(users['days'])}{_but(users)}; {_of_all(days, situation)}.")
     least = table[table["scenario"] == SMALLEST].iloc[0]
     if least["reason"]:
         said.append(f"{least['reason'].capitalize()}.")
@@ -179,12 +185,19 @@ def _but(row: "pd.Series[Any]") -> str:
     return "" if row["possible"] else f", but {row['reason']}"
 
 
-def _sooner(row: "pd.Series[Any]", situation: Situation) -> str:
-    """What all users together need."""
+def _of_all(row: "pd.Series[Any]", situation: Situation) -> str:
+    """How long the test of all users together takes, and what decides that."""
+    everybody = f"all {situation.users:,} users together"
     if math.isnan(row["power"]):
-        return f"; all {situation.users:,} users together would take more than {LONGEST:g} times the period."
-    many = f"; all {situation.users:,} users together need {counted(round(row['days']), 'day')}"
-    return f"{many} (power {percent(row['power'])})."
+        return f"{everybody} would take more than {LONGEST:g} times the period"
+    days = f"{counted(round(row['days']), 'day')} (power {percent(row['power'])}){_but(row)}"
+    if row["cap_decides"]:
+        return (
+            f"{everybody} would find it sooner than in the cap's {_days(situation.cap_days)}, but a test of them is"
+            " never planned shorter, since many are blocked by earlier contacts when it begins: it takes"
+            f" {days}"
+        )
+    return f"{everybody} need {days}"
 
 
 def _from_run(directory: Path, policy: str | None, terminal: Terminal) -> tuple[Situation, dict[str, float]]:

@@ -21,7 +21,7 @@ from engagex_sim.worlds import WORLDS, frames
 from experiments import ab_check
 from experiments.ab_check import check
 from experiments.ab_figure import power_figure
-from experiments.ab_plan import Situation, plan
+from experiments.ab_plan import Situation, plan, sentences
 from experiments.run import main
 from policies import REGISTRY
 
@@ -141,6 +141,28 @@ def test_a_plan_says_what_is_possible_and_what_is_not() -> None:
     assert table.loc["as few days", ["days", "possible"]].tolist() == [90, True]
     limited = plan(Situation(RARE, few.users, 30, 14, no_longer=True), {"estimate": 0.2}, EVEN).set_index("way")
     assert limited.loc["as few days", "reason"] == "there are 30 days only"
+
+
+def test_where_the_cap_decides_and_not_the_power_the_plan_says_so() -> None:
+    """1,000,000 users would show +20 % in a day; with few of them the power decides."""
+    table = plan(Situation(RARE, 10**6, 30, 14), {"estimate": 0.2}, EVEN)
+    assert table["cap_decides"].tolist() == [False, True, False]
+    _, said, _ = sentences(table, Situation(RARE, 10**6, 30, 14), EVEN)
+    assert "would find it sooner than in the cap's 14 days, but a test of them is never planned shorter" in said
+    assert said.endswith("it takes 14 days (power 100 %).")
+    few = Situation(RARE, 20_000, 30, 14)
+    table = plan(few, {"estimate": 0.2}, EVEN)
+    assert not table["cap_decides"].any()
+    assert "all 20,000 users together need 42 days (power 80 %)." in sentences(table, few, EVEN)[1]
+
+
+def test_a_test_shorter_than_the_cap_is_planned_as_asked_with_what_it_takes_for_granted() -> None:
+    short = Situation(RARE.scaled(7 / 30), 100_000, 7, 14, no_longer=True)
+    _, warned, said, _ = sentences(plan(short, {"asked for": 0.33}, EVEN), short, EVEN)
+    assert warned.startswith("7 days are less than the cap's 14: many users are blocked by earlier contacts")
+    assert "in control for 7 days; all 100,000 users together would find it sooner" in said
+    assert said.endswith("it takes 14 days (power 99.9 %), but there are 7 days only.")
+    assert "need" not in said
 
 
 def test_the_figure_marks_the_plans_on_their_curves() -> None:
