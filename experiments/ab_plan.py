@@ -2,14 +2,24 @@
 
 import math
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from engagex_sim.ab_test import LONGEST, Design, Outcome, arms, power_of, smallest_lift, time_needed, users_needed
+from engagex_sim.ab_test import (
+    LARGEST_LIFT,
+    LONGEST,
+    Design,
+    Outcome,
+    arms,
+    power_of,
+    smallest_lift,
+    time_needed,
+    users_needed,
+)
 from engagex_sim.cap import DAY
 from engagex_sim.errors import InputError
 from engagex_sim.log import read_blocks
@@ -24,7 +34,7 @@ from engagex_sim.whole import written_whole
 from engagex_sim.worlds import WORLDS, tables
 from experiments.ab_check import run_check
 from experiments.ab_figure import power_figure
-from experiments.inputs import Options, blocks_from, files_from, output_directory, settings_from
+from experiments.inputs import Options, blocks_from, check_world, files_from, output_directory, settings_from
 from experiments.registry import WORLD_USERS
 from experiments.terminal import Terminal
 
@@ -33,6 +43,15 @@ WHERE = {
     ESTIMATE: "At the estimate",
     LOWER_END: "At the end of its interval nearest to 0",
     ASKED: "For the lift asked for",
+}
+WORLD = "visits"  # where neither run nor log is given
+# The options that play a part in what is asked, and those that play none without --check and --run.
+ALWAYS = frozenset({"control", "power", "alpha", "seed", "threads", "no_cache", "quiet"})
+FOR_CHECK = ALWAYS | {"check", "tests", "policy", "world"}
+FOR_RUN = ALWAYS | {"run", "policy", "n_users", "days", "out"}
+NOT_FOR_LIFT = {
+    "tests": "--tests says how many tests --check carries out: give --check too.",
+    "policy": "--policy names a policy of a run, or of --check: give --run DIR or --check too.",
 }
 
 
@@ -47,25 +66,24 @@ class Situation:
     no_longer: bool = False  # whether `days` are all there are, too
 
 
-def write_plan(options: Options) -> None:
-    """Plan the test, write `ab_plan.csv` and `power.png`, and say what it takes. Raises `InputError`."""
+def write_plan(options: Options, given: Collection[str]) -> None:
+    """Plan the test, write `ab_plan.csv` and `power.png`, and say what it takes. Raises `InputError`.
+
+    `given` are the options that stand in the command: those that play no part in what is asked are refused.
+    """
+    _check_parts(options, given)
     design = _design(options)
     if options["check"]:
-        run_check(options["world"], options["policy"], options["tests"], design, int(options["seed"]), options["quiet"])
+        world = options["world"] or WORLD
+        run_check(world, options["policy"], options["tests"], design, int(options["seed"]), options["quiet"])
         return
     directory = output_directory(options["out"], "ab_plan")
     terminal = Terminal(options["quiet"])
-    if (options["run"] is None) == (options["lift"] is None):
-        raise InputError(
-            "ab_plan needs the lift to confirm, from one place: --run DIR, a finished run's directory, or --lift"
-            " PERCENT with --triggers and --actions."
-        )
     if options["run"] is not None:
         situation, lifts = _from_run(Path(options["run"]), options["policy"], terminal)
     else:
-        if not math.isfinite(options["lift"]) or options["lift"] <= -100:
-            raise InputError(f"--lift is a change in percent, above −100, as in 12 for +12 %, not {options['lift']:g}.")
-        situation, lifts = _from_log(options, terminal), {ASKED: options["lift"] / 100}
+        lift = _lift(options["lift"])
+        situation, lifts = _from_log(options, terminal), {ASKED: lift}
     situation = _as_told(situation, options)
     table = plan(situation, lifts, design)
     with written_whole(directory) as folder:
@@ -118,7 +136,8 @@ def _row(
     if math.isinf(lift) or situation.control.mean == 0:
         reason = "no lift could be confirmed with so few interests"
     elif lift == 0:
-        reason = "the interval holds no difference at all, which no test can confirm"
+        place = "the interval holds" if scenario == LOWER_END else "there is"
+        reason = f"{place} no difference at all, which no test can confirm"
     elif sizes is None or math.isinf(days):
         reason = f"so few users would take more than {LONGEST:g} times the period that was observed"
     else:
@@ -164,7 +183,8 @@ def sentences(table: pd.DataFrame, situation: Situation, design: Design) -> list
         if math.isnan(users["power"]):
             said.append(f"{where}, {lift}: {users['reason']}.")
             continue
-        n = f"{users['users_treatment']:,.0f} users in treatment and {users['users_control']:,.0f} in control"
+        treatment, control = int(users["users_treatment"]), int(users["users_control"])
+        n = f"{counted(treatment, 'user')} in treatment and {control:,} in control"
         said.append(f"{where}, {lift}: {n} for {_days(users['days'])}{_but(users)}; {_of_all(days, situation)}.")
     least = table[table["scenario"] == SMALLEST].iloc[0]
     if least["reason"]:
@@ -233,7 +253,7 @@ def _from_run(directory: Path, policy: str | None, terminal: Terminal) -> tuple[
         why = row["reason"] if isinstance(row["reason"], str) else "its lift is not defined"
         terminal.say(
             f"WARNING: WHAT {name} WOULD CHANGE {UNANSWERABLE.upper()}: {why}. There is no lift to plan for; name the"
-            " one that would be worth finding with --lift."
+            " one that would be worth finding with --lift, on that log in place of --run."
         )
         return situation, {}
     terminal.say(
@@ -245,16 +265,53 @@ def _from_run(directory: Path, policy: str | None, terminal: Terminal) -> tuple[
     return situation, {ESTIMATE: lift, LOWER_END: nearest}
 
 
+def _check_parts(options: Options, given: Collection[str]) -> None:
+    """Raise `InputError` for an option that plays no part in what is asked: it would be dropped in silence."""
+
+    def first(parts: Collection[str]) -> str | None:
+        return next((f"--{name.replace('_', '-')}" for name in options if name in given and name not in parts), None)
+
+    if options["check"]:
+        if dropped := first(FOR_CHECK):
+            raise InputError(f"{dropped} plays no part in --check, which carries out tests in a world; leave it out.")
+    elif options["run"] is not None:
+        if dropped := first(FOR_RUN):
+            raise InputError(
+                f"{dropped} plays no part with --run, which takes the lift, the users and their interests from that"
+                " run; leave one of the two out."
+            )
+    else:
+        for name, sentence in NOT_FOR_LIFT.items():
+            if name in given:
+                raise InputError(sentence)
+
+
+def _lift(percents: float | None) -> float:
+    """The relative lift that --lift asks for. Raises `InputError` where there is none that a test could confirm."""
+    if percents is None:
+        raise InputError(
+            "ab_plan needs the lift to confirm: --run DIR, a finished run's directory, or --lift PERCENT, with"
+            " --triggers and --actions or, without files, on a synthetic world (--world)."
+        )
+    if not -100 < percents <= 100 * LARGEST_LIFT or percents == 0:
+        raise InputError(
+            f"--lift is a change in percent, as in 12 for +12 %: above −100, not 0, and {100 * LARGEST_LIFT:,.0f} at"
+            f" most, not {percents:g}."
+        )
+    return percents / 100
+
+
 def _from_log(options: Options, terminal: Terminal) -> Situation:
     """Users and interests of a log; nothing is trained."""
     settings = settings_from(options, LogSettings)
     files = files_from(options)
+    check_world({"world": options["world"], "n_users": None}, files)  # --n-users is about the test here
     with terminal.progress() as progress:
         progress("reading the log")
         if files is not None:
             log = blocks_from(files, options, settings)
         else:
-            world = options["world"]
+            world = options["world"] or WORLD
             terminal.say(f"No log was given, so the users are invented: those of the synthetic world {world}.")
             made = tables(WORLDS[world], WORLD_USERS, int(options["seed"]))
             log = read_blocks(made.triggers, made.actions, made.users, settings)

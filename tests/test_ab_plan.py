@@ -156,6 +156,12 @@ def test_where_the_cap_decides_and_not_the_power_the_plan_says_so() -> None:
     assert "all 20,000 users together need 42 days (power 80 %)." in sentences(table, few, EVEN)[1]
 
 
+def test_an_estimate_of_no_difference_is_not_an_interval() -> None:
+    table = plan(Situation(RARE, 1_000, 30, 14), {"estimate": 0.0, "lower end": 0.0}, EVEN).set_index("scenario")
+    assert table.loc["estimate", "reason"].unique() == ["there is no difference at all, which no test can confirm"]
+    assert table.loc["lower end", "reason"].str.startswith("the interval holds no difference").all()
+
+
 def test_a_test_shorter_than_the_cap_is_planned_as_asked_with_what_it_takes_for_granted() -> None:
     short = Situation(RARE.scaled(7 / 30), 100_000, 7, 14, no_longer=True)
     _, warned, said, _ = sentences(plan(short, {"asked for": 0.33}, EVEN), short, EVEN)
@@ -266,8 +272,24 @@ def test_users_who_were_held_out_and_those_who_were_not_all_take_part(tmp_path: 
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ([], "ab_plan needs the lift to confirm"),
-        (["--lift", "-100"], "--lift is a change in percent"),
+        ([], "--lift PERCENT, with --triggers and --actions or, without files, on a synthetic world (--world)."),
+        (
+            ["--lift", "-100"],
+            "--lift is a change in percent, as in 12 for +12 %: above −100, not 0, and 100,000 at most",
+        ),
+        (["--lift", "0"], "--lift is a change in percent"),
+        (["--lift", "1e9"], "--lift is a change in percent"),
+        (["--lift", "nan"], "--lift is a change in percent"),
+        (["--lift", "5", "--world", "nowhere"], "There is no world 'nowhere'"),
+        (["--lift", "5", "--world", "null", "--triggers", "t", "--actions", "a"], "--world is about a synthetic world"),
+        (["--lift", "5", "--policy", "never"], "--policy names a policy of a run, or of --check: give --run DIR or"),
+        (["--lift", "5", "--tests", "50"], "--tests says how many tests --check carries out: give --check too."),
+        (["--run", "here", "--lift", "5"], "--lift plays no part with --run, which takes the lift,"),
+        (["--run", "here", "--users", "u.csv"], "--users plays no part with --run"),
+        (["--run", "here", "--cap-days", "14"], "--cap-days plays no part with --run"),  # the default, but it is named
+        (["--check", "--lift", "5"], "--lift plays no part in --check, which carries out tests in a world"),
+        (["--check", "--run", "here"], "--run plays no part in --check"),
+        (["--check", "--out", "there"], "--out plays no part in --check"),
         (["--lift", "5", "--control", "1"], "--control is a share between 0 and 1"),
         (["--lift", "5", "--power", "0.04"], "--power must be above --alpha"),
         (["--run", "nowhere"], "nowhere is not the directory of a finished run"),
