@@ -183,6 +183,20 @@ def test_the_figure_marks_the_plans_on_their_curves() -> None:
         assert np.interp(users, *curve.get_xydata().T) == pytest.approx(power, abs=0.2)
 
 
+def test_no_curve_of_the_figure_hides_another_and_its_axis_has_labels() -> None:
+    """The estimate for `never`, −100 %, is the end of its interval too; without a lift the axis is short."""
+    situation = Situation(RARE, 600, 30, 14)
+    for lifts, curves in (({"estimate": -1.0, "lower end": -1.0}, 2), ({}, 1)):
+        (ax,) = (figure := power_figure(plan(situation, lifts, EVEN), RARE, 600, 30, EVEN)).axes
+        assert len([line for line in ax.lines if len(line.get_xdata()) > 100]) == curves
+        (legend,) = figure.legends
+        said = [text.get_text() for text in legend.get_texts()]
+        assert len(said) == curves + 1  # and the users there are
+        assert not lifts or said[0].startswith("−100 %, the estimate and the end of its interval: ")
+        shown = [place for place in ax.get_xticks() if ax.get_xlim()[0] <= place <= ax.get_xlim()[1]]
+        assert len(shown) >= 3
+
+
 # --- the command
 
 
