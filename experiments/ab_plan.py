@@ -37,6 +37,7 @@ from experiments.ab_figure import power_figure
 from experiments.inputs import Options, blocks_from, check_world, files_from, output_directory, settings_from
 from experiments.registry import WORLD_USERS
 from experiments.terminal import Terminal
+from experiments.wording import invented
 
 ESTIMATE, LOWER_END, ASKED, SMALLEST = "estimate", "lower end", "asked for", "smallest lift"
 WHERE = {
@@ -312,7 +313,7 @@ def _from_log(options: Options, terminal: Terminal) -> Situation:
             log = blocks_from(files, options, settings)
         else:
             world = options["world"] or WORLD
-            terminal.say(f"No log was given, so the users are invented: those of the synthetic world {world}.")
+            terminal.say(invented(world))
             made = tables(WORLDS[world], WORLD_USERS, int(options["seed"]))
             log = read_blocks(made.triggers, made.actions, made.users, settings)
         with log:

@@ -146,7 +146,7 @@ def recommend(
         ),
     ] = None,
     capacity: Annotated[
-        int | None, typer.Option(metavar="N", min=0, help="At most so many contacts, the best.", show_default="none")
+        int | None, typer.Option(metavar="N", min=1, help="At most so many contacts, the best.", show_default="none")
     ] = None,
     budget: Annotated[
         float | None,
@@ -158,7 +158,7 @@ def recommend(
             metavar="control=SHARE", help="A control group by hashed guid, for an A/B test.", show_default="off"
         ),
     ] = None,
-    salt: Annotated[str, typer.Option(metavar="TEXT", help="Another one makes other groups.")] = "",
+    salt: Annotated[str, typer.Option(metavar="TEXT", help="With --assign: another one makes other groups.")] = "",
     no_evaluation: Annotated[
         bool, typer.Option("--no-evaluation", help="Do not ask whether the log supports the policy.")
     ] = False,

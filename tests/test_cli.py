@@ -140,9 +140,13 @@ def test_defaults_that_help_alone_states_are_those_of_the_settings():
         (["new_policy", "9lives"], "'9lives' cannot be a policy's name"),
         (["new_policy", "class"], "'class' cannot be a policy's name: it is a word of Python"),
         (["new_policy", "random"], "'random' cannot be a policy's name: a module is called so"),
-        (["recommend", "--policy", "never", "--capacity", "0"], "leave no room for a single contact"),
+        (["recommend", "--policy", "never", "--capacity", "0"], "Invalid value for '--capacity'"),
         (["recommend", "--policy", "never", "--budget", "inf"], "--budget is an amount of money, not inf"),
-        (["recommend", "--policy", "never", "--budget", "1", "--cost", "2"], "leave no room for a single contact"),
+        (
+            ["recommend", "--policy", "never", "--budget", "1", "--cost", "2"],
+            "--budget 1 leaves no room for a single contact at --cost 2; raise it, or leave it out.",
+        ),
+        (["recommend", "--policy", "never", "--salt", "abc"], "--salt makes other groups of --assign: give --assign"),
         (["new_policy", "never"], "There is a policy 'never' already"),
     ],
 )
