@@ -381,3 +381,11 @@ def test_a_new_policy_and_its_test_run_as_they_are(run, tmp_path, log):
     code, _, err = run("new_policy", "night_owl", "--out", "mine")
     assert code == 2
     assert "exists already; it is not overwritten" in err
+
+
+def test_a_policy_that_was_written_where_modules_are_looked_for_is_there_already(run, tmp_path, monkeypatch):
+    """As with `python -m`, which looks for them in the current directory first."""
+    monkeypatch.syspath_prepend(tmp_path)
+    assert run("new_policy", "night_owl")[0] == 0
+    code, _, err = run("new_policy", "night_owl")
+    assert (code, err) == (2, "night_owl.py exists already; it is not overwritten.\n")
