@@ -6,20 +6,23 @@ def test_my_policy_keeps_the_contract():
     check_policy(MyPolicy)
 """
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
 from engagex_sim.columns import BoolArray, FloatArray, IntArray
+from engagex_sim.errors import InputError
 from engagex_sim.example_log import MIDDLE, ExampleLog
 from engagex_sim.policy import Context, Policy, checked_probabilities, policy_name
 from engagex_sim.timeline import Timeline
 
 __all__ = ["ExampleLog", "check_policy"]
 
+Answer = TypeVar("Answer")
 PolicyOrMaker = Policy | Callable[[], Policy]
 TOLERANCE = 1e-6  # a network in single precision answers to seven digits, which depend on the batch
 
@@ -59,8 +62,8 @@ def check_policy(
 
 def _ready(policy: PolicyOrMaker, others: ExampleLog) -> Policy:
     """A fresh copy of the policy, trained on the log of `others` if it learns."""
-    is_one = hasattr(policy, "action_probabilities") and not isinstance(policy, type)
-    made: Any = _copied(cast("Policy", policy)) if is_one else cast("Callable[[], Policy]", policy)()
+    is_one = not isinstance(policy, type) and (hasattr(policy, "action_probabilities") or not callable(policy))
+    made: Any = _copied(cast("Policy", policy)) if is_one else _made(cast("Callable[[], Policy]", policy))
     assert callable(getattr(made, "action_probabilities", None)), (
         f"{policy_name(made)} has no method action_probabilities(context)."
     )
@@ -68,7 +71,7 @@ def _ready(policy: PolicyOrMaker, others: ExampleLog) -> Policy:
         return cast("Policy", made)
     training = others.training()
     before = _contents_of_log(training.timeline)
-    fitted = made.fit(training)
+    fitted = _carried_out(f"{policy_name(made)} fails in fit", lambda: made.fit(training))
     _assert_unchanged(before, _contents_of_log(training.timeline), f"fit of {policy_name(made)} changes the training")
     assert callable(getattr(fitted, "action_probabilities", None)), (
         f"fit of {policy_name(made)} must return self, not {type(fitted).__name__}."
@@ -76,14 +79,40 @@ def _ready(policy: PolicyOrMaker, others: ExampleLog) -> Policy:
     return cast("Policy", fitted)
 
 
-def _copied(policy: Policy) -> Policy:
+def _made(maker: Callable[[], Policy]) -> Policy:
+    name = getattr(maker, "__name__", repr(maker))
     try:
-        return deepcopy(policy)
-    except Exception as error:
+        inspect.signature(maker).bind()
+    except TypeError as error:
         raise AssertionError(
-            f"{policy_name(policy)} cannot be copied, as it is for each group of users:"
-            f" {type(error).__name__}: {error}; open files and connections where they are needed."
+            f"{name} cannot be made without arguments ({error}), as a run makes policies; give them defaults, or check"
+            " an object, or a function that makes one."
         ) from error
+    return _carried_out(f"{name} cannot be made", maker)
+
+
+def _carried_out(what_fails: str, call: Callable[[], Answer], advice: str = "") -> Answer:
+    """The call's answer; a fault inside the policy becomes a finding that begins with `what_fails`."""
+    try:
+        return call()
+    except InputError:
+        raise  # says itself what is wrong
+    except Exception as error:
+        raise AssertionError(f"{what_fails}: {type(error).__name__}: {error}{advice}.") from error
+
+
+def _copied(policy: Policy) -> Policy:
+    return _carried_out(
+        f"{policy_name(policy)} cannot be copied, as it is for each group of users",
+        lambda: deepcopy(policy),
+        "; open files and connections where they are needed",
+    )
+
+
+def _asked(policy: Policy, context: Context) -> FloatArray:
+    return _carried_out(
+        f"{policy_name(policy)} fails in action_probabilities", lambda: checked_probabilities(policy, context)
+    )
 
 
 def _check_answers(policy: Policy, log: ExampleLog) -> None:
@@ -95,7 +124,7 @@ def _check_answers(policy: Policy, log: ExampleLog) -> None:
         def ask(rows: IntArray, free: BoolArray | None = free) -> FloatArray:
             context = log.timeline.context(rows, free=None if free is None else free[rows])
             before = _contents(context)
-            answer = checked_probabilities(policy, context).copy()
+            answer = _asked(policy, context).copy()
             _assert_unchanged(before, _contents(context), f"{name} changes the context")
             return answer
 
@@ -115,10 +144,10 @@ def _check_answers(policy: Policy, log: ExampleLog) -> None:
 def _check_no_rows(name: str, ask: Callable[[IntArray], FloatArray]) -> None:
     try:
         ask(np.zeros(0, dtype=np.int64))
-    except Exception as error:
+    except (AssertionError, InputError) as error:
         raise AssertionError(
-            f"{name} cannot be asked about no row, as happens where nobody came by:"
-            f" {type(error).__name__}: {error}; answer with shape (0, K + 1)."
+            f"{name} cannot be asked about no row, as happens where nobody came by: {error}; answer with shape"
+            " (0, K + 1)."
         ) from error
 
 
@@ -127,7 +156,7 @@ def _check_no_look_ahead(policy: Policy, log: ExampleLog) -> None:
     name, whole = policy_name(policy), log.timeline
 
     def ask(timeline: Timeline) -> FloatArray:
-        return checked_probabilities(_copied(policy), timeline.free_context())
+        return _asked(_copied(policy), timeline.free_context())
 
     answer, early = ask(whole), whole.time < MIDDLE
     for other in (log.cut_off(), log.continued_otherwise()):
@@ -145,7 +174,7 @@ def _check_no_look_ahead(policy: Policy, log: ExampleLog) -> None:
 
 
 def _check_same_again(policy: PolicyOrMaker, fresh: Policy, log: ExampleLog, others: ExampleLog) -> None:
-    answers = [checked_probabilities(own, log.timeline.context()) for own in (fresh, _ready(policy, others))]
+    answers = [_asked(own, log.timeline.context()) for own in (fresh, _ready(policy, others))]
     learns = hasattr(fresh, "fit")
     _assert_same(
         answers[0],
