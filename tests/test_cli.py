@@ -123,6 +123,11 @@ def test_defaults_that_help_alone_states_are_those_of_the_settings():
         (["compare", "--policies", "never", "--folds", "1"], "--folds should be greater than or equal to 2, not 1."),
         (["compare", "--policies", "never", "--holdout", "1"], "--holdout should be less than 1, not 1.0."),
         (["compare", "--policies", "never", "--refit-boot", "-1"], "--refit-boot should be greater than or equal to 0"),
+        (
+            ["compare", "--policies", "never", "--kind-cap", "news=sixty"],
+            "--kind-cap should be a list of kind=days, each with a number of days, as in email=28,letter=60, not"
+            " 'news=sixty'.",
+        ),
         (["compare", "--policies", "never", "--capacity", "0"], "--capacity should be greater than 0"),
         (["compare", "--policies", "never", "--seed", "2147483648"], "--seed should be less than 2147483648"),
         (["compare", "--policies", "never", "--world", "flat"], "There is no world 'flat'; there are: visits, null"),
