@@ -18,7 +18,7 @@ from engagex_sim.errors import InputError
 from engagex_sim.execution import OverBlocks, in_turn, workers
 from engagex_sim.exploration import plan_of_nothing
 from engagex_sim.exploration_plan import explore
-from engagex_sim.extra import settings_like
+from engagex_sim.extra import check_there, settings_like
 from engagex_sim.flags import column_flags, flags, overlap_table
 from engagex_sim.importance_tables import importance_tables
 from engagex_sim.log import DataQuality, TableSource, read_blocks
@@ -179,6 +179,8 @@ def evaluate(
                 f"{policy!r} is no policy: give objects with a method action_probabilities, such as"
                 " policies.REGISTRY['uniform']()."
             )
+    if extra is not None:
+        check_there(*extra)
     row_generator(own)
     own, said = on_usable_device(own)
     with (

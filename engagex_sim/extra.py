@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Self
 
 import numpy as np
@@ -10,7 +11,7 @@ from engagex_sim.cap import DAY, NEVER, Cap
 from engagex_sim.columns import BoolArray, Column, IntArray
 from engagex_sim.decision_points import decisions_of
 from engagex_sim.errors import InputError
-from engagex_sim.log import DataQuality, Log, LogBlocks, LogFacts
+from engagex_sim.log import DataQuality, Log, LogBlocks, LogFacts, TableSource
 from engagex_sim.settings import LogSettings
 from engagex_sim.timeline import Timeline
 
@@ -69,6 +70,13 @@ class Extra:
             f" {triggers.read:,} trigger rows and {actions.used:,} of {actions.read:,} action rows are used"
             f"{left_out if self.left_out else ''})."
         )
+
+
+def check_there(triggers: TableSource, actions: TableSource) -> None:
+    """Raise `InputError` where a file of the second log is missing, before the main one is read."""
+    for role, source in (("triggers", triggers), ("actions", actions)):
+        if isinstance(source, str | Path) and not Path(source).exists():
+            raise InputError(f"There is no file {source} (for the {role} of the extra log).")
 
 
 def settings_like(main: LogFacts, settings: LogSettings) -> LogSettings:

@@ -77,8 +77,10 @@ class Settings(LogSettings):
         if not isinstance(given, str):
             return given
         pairs = [pair.rpartition("=") for pair in given.split(",")]
-        if not all(kind.strip() and days.strip() for kind, _, days in pairs):
-            raise PydanticCustomError("rule", "Input should be a list of kind=days, as in email=28,letter=60")
+        if not all(kind.strip() and _is_number(days) for kind, _, days in pairs):
+            raise PydanticCustomError(
+                "rule", "Input should be a list of kind=days, each with a number of days, as in email=28,letter=60"
+            )
         return {kind.strip(): days.strip() for kind, _, days in pairs}
 
     @field_validator("kind_cap")
@@ -130,6 +132,14 @@ class Settings(LogSettings):
             "quiet_hours": None if self.quiet_hours is None else "{}-{}".format(*self.quiet_hours),
         }
         return super().resolved() | {"grid": word, "grid_values": values_of(self.grid)} | rules
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def first_problem(error: ValidationError) -> str:

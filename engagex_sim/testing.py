@@ -6,21 +6,25 @@ def test_my_policy_keeps_the_contract():
     check_policy(MyPolicy)
 """
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import replace
-from typing import Any, cast
+from functools import partial
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
 from engagex_sim.columns import FloatArray
 from engagex_sim.contract import broken_contract, same
+from engagex_sim.errors import InputError
 from engagex_sim.example_log import MIDDLE, ExampleLog
-from engagex_sim.policy import Policy, checked_probabilities, policy_name
+from engagex_sim.policy import Context, Policy, checked_probabilities, policy_name
 from engagex_sim.timeline import Timeline
 
 __all__ = ["ExampleLog", "check_policy"]
 
+Answer = TypeVar("Answer")
 PolicyOrMaker = Policy | Callable[[], Policy]
 
 
@@ -52,7 +56,9 @@ def check_policy(
         others = replace(log, seed=seed + 1)
         ready = _ready(policy, others)
         fresh = _copied(ready)
-        fault = broken_contract(ready, log.timeline, seed)
+        fault = _carried_out(
+            f"{policy_name(ready)} fails in action_probabilities", partial(broken_contract, ready, log.timeline, seed)
+        )
         assert fault is None, fault
         _check_no_look_ahead(fresh, log)
         _check_same_again(policy, fresh, log, others)
@@ -60,8 +66,8 @@ def check_policy(
 
 def _ready(policy: PolicyOrMaker, others: ExampleLog) -> Policy:
     """A fresh copy of the policy, trained on the log of `others` if it learns."""
-    is_one = hasattr(policy, "action_probabilities") and not isinstance(policy, type)
-    made: Any = _copied(cast("Policy", policy)) if is_one else cast("Callable[[], Policy]", policy)()
+    is_one = not isinstance(policy, type) and (hasattr(policy, "action_probabilities") or not callable(policy))
+    made: Any = _copied(cast("Policy", policy)) if is_one else _made(cast("Callable[[], Policy]", policy))
     assert callable(getattr(made, "action_probabilities", None)), (
         f"{policy_name(made)} has no method action_probabilities(context)."
     )
@@ -69,7 +75,7 @@ def _ready(policy: PolicyOrMaker, others: ExampleLog) -> Policy:
         return cast("Policy", made)
     training = others.training()
     before = _contents_of_log(training.timeline)
-    fitted = made.fit(training)
+    fitted = _carried_out(f"{policy_name(made)} fails in fit", lambda: made.fit(training))
     _assert_unchanged(before, _contents_of_log(training.timeline), f"fit of {policy_name(made)} changes the training")
     assert callable(getattr(fitted, "action_probabilities", None)), (
         f"fit of {policy_name(made)} must return self, not {type(fitted).__name__}."
@@ -77,14 +83,40 @@ def _ready(policy: PolicyOrMaker, others: ExampleLog) -> Policy:
     return cast("Policy", fitted)
 
 
-def _copied(policy: Policy) -> Policy:
+def _made(maker: Callable[[], Policy]) -> Policy:
+    name = getattr(maker, "__name__", repr(maker))
     try:
-        return deepcopy(policy)
-    except Exception as error:
+        inspect.signature(maker).bind()
+    except TypeError as error:
         raise AssertionError(
-            f"{policy_name(policy)} cannot be copied, as it is for each group of users:"
-            f" {type(error).__name__}: {error}; open files and connections where they are needed."
+            f"{name} cannot be made without arguments ({error}), as a run makes policies; give them defaults, or check"
+            " an object, or a function that makes one."
         ) from error
+    return _carried_out(f"{name} cannot be made", maker)
+
+
+def _carried_out(what_fails: str, call: Callable[[], Answer], advice: str = "") -> Answer:
+    """The call's answer; a fault inside the policy becomes a finding that begins with `what_fails`."""
+    try:
+        return call()
+    except InputError:
+        raise  # says itself what is wrong
+    except Exception as error:
+        raise AssertionError(f"{what_fails}: {type(error).__name__}: {error}{advice}.") from error
+
+
+def _copied(policy: Policy) -> Policy:
+    return _carried_out(
+        f"{policy_name(policy)} cannot be copied, as it is for each group of users",
+        lambda: deepcopy(policy),
+        "; open files and connections where they are needed",
+    )
+
+
+def _asked(policy: Policy, context: Context) -> FloatArray:
+    return _carried_out(
+        f"{policy_name(policy)} fails in action_probabilities", lambda: checked_probabilities(policy, context)
+    )
 
 
 def _check_no_look_ahead(policy: Policy, log: ExampleLog) -> None:
@@ -92,7 +124,7 @@ def _check_no_look_ahead(policy: Policy, log: ExampleLog) -> None:
     name, whole = policy_name(policy), log.timeline
 
     def ask(timeline: Timeline) -> FloatArray:
-        return checked_probabilities(_copied(policy), timeline.free_context())
+        return _asked(_copied(policy), timeline.free_context())
 
     answer, early = ask(whole), whole.time < MIDDLE
     for other in (log.cut_off(), log.continued_otherwise()):
@@ -110,7 +142,7 @@ def _check_no_look_ahead(policy: Policy, log: ExampleLog) -> None:
 
 
 def _check_same_again(policy: PolicyOrMaker, fresh: Policy, log: ExampleLog, others: ExampleLog) -> None:
-    answers = [checked_probabilities(own, log.timeline.context()) for own in (fresh, _ready(policy, others))]
+    answers = [_asked(own, log.timeline.context()) for own in (fresh, _ready(policy, others))]
     learns = hasattr(fresh, "fit")
     _assert_same(
         answers[0],

@@ -2,14 +2,24 @@
 
 import math
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from engagex_sim.ab_test import LONGEST, Design, Outcome, arms, power_of, smallest_lift, time_needed, users_needed
+from engagex_sim.ab_test import (
+    LARGEST_LIFT,
+    LONGEST,
+    Design,
+    Outcome,
+    arms,
+    power_of,
+    smallest_lift,
+    time_needed,
+    users_needed,
+)
 from engagex_sim.cap import DAY
 from engagex_sim.errors import InputError
 from engagex_sim.log import read_blocks
@@ -24,15 +34,25 @@ from engagex_sim.whole import written_whole
 from engagex_sim.worlds import WORLDS, tables
 from experiments.ab_check import run_check
 from experiments.ab_figure import power_figure
-from experiments.inputs import Options, blocks_from, files_from, output_directory, settings_from
+from experiments.inputs import Options, blocks_from, check_world, files_from, output_directory, settings_from
 from experiments.registry import WORLD_USERS
 from experiments.terminal import Terminal
+from experiments.wording import invented
 
 ESTIMATE, LOWER_END, ASKED, SMALLEST = "estimate", "lower end", "asked for", "smallest lift"
 WHERE = {
     ESTIMATE: "At the estimate",
     LOWER_END: "At the end of its interval nearest to 0",
     ASKED: "For the lift asked for",
+}
+WORLD = "visits"  # where neither run nor log is given
+# The options that play a part in what is asked, and those that play none without --check and --run.
+ALWAYS = frozenset({"control", "power", "alpha", "seed", "threads", "no_cache", "quiet"})
+FOR_CHECK = ALWAYS | {"check", "tests", "policy", "world"}
+FOR_RUN = ALWAYS | {"run", "policy", "n_users", "days", "out"}
+NOT_FOR_LIFT = {
+    "tests": "--tests says how many tests --check carries out: give --check too.",
+    "policy": "--policy names a policy of a run, or of --check: give --run DIR or --check too.",
 }
 
 
@@ -47,25 +67,24 @@ class Situation:
     no_longer: bool = False  # whether `days` are all there are, too
 
 
-def write_plan(options: Options) -> None:
-    """Plan the test, write `ab_plan.csv` and `power.png`, and say what it takes. Raises `InputError`."""
+def write_plan(options: Options, given: Collection[str]) -> None:
+    """Plan the test, write `ab_plan.csv` and `power.png`, and say what it takes. Raises `InputError`.
+
+    `given` are the options that stand in the command: those that play no part in what is asked are refused.
+    """
+    _check_parts(options, given)
     design = _design(options)
     if options["check"]:
-        run_check(options["world"], options["policy"], options["tests"], design, int(options["seed"]), options["quiet"])
+        world = options["world"] or WORLD
+        run_check(world, options["policy"], options["tests"], design, int(options["seed"]), options["quiet"])
         return
     directory = output_directory(options["out"], "ab_plan")
     terminal = Terminal(options["quiet"])
-    if (options["run"] is None) == (options["lift"] is None):
-        raise InputError(
-            "ab_plan needs the lift to confirm, from one place: --run DIR, a finished run's directory, or --lift"
-            " PERCENT with --triggers and --actions."
-        )
     if options["run"] is not None:
         situation, lifts = _from_run(Path(options["run"]), options["policy"], terminal)
     else:
-        if not math.isfinite(options["lift"]) or options["lift"] <= -100:
-            raise InputError(f"--lift is a change in percent, above −100, as in 12 for +12 %, not {options['lift']:g}.")
-        situation, lifts = _from_log(options, terminal), {ASKED: options["lift"] / 100}
+        lift = _lift(options["lift"])
+        situation, lifts = _from_log(options, terminal), {ASKED: lift}
     situation = _as_told(situation, options)
     table = plan(situation, lifts, design)
     with written_whole(directory) as folder:
@@ -84,16 +103,15 @@ def plan(situation: Situation, lifts: Mapping[str, float], design: Design) -> pd
     than the cap, since many users are blocked by earlier contacts when the test begins.
     """
     rows = []
-    everybody = _split(situation.users, design)
+    everybody, least_days = _split(situation.users, design), math.ceil(situation.cap_days)
     for scenario, lift in lifts.items():
         needed = users_needed(situation.control, lift, design)
         few = None if math.isinf(needed) else arms(needed, design)
         rows.append(_row(scenario, "as few users", lift, few, situation.days, situation, design))
         factor = time_needed(situation.control, lift, situation.users, design)
-        days = math.inf
-        if math.isfinite(factor):
-            days = max(math.ceil(factor * situation.days), math.ceil(situation.cap_days), 1)
-        rows.append(_row(scenario, "as few days", lift, everybody, days, situation, design))
+        enough = math.ceil(factor * situation.days) if math.isfinite(factor) else math.inf
+        own = _row(scenario, "as few days", lift, everybody, max(enough, least_days), situation, design)
+        rows.append(own | {"cap_decides": enough < least_days})
     least = smallest_lift(situation.control, situation.users, design)
     rows.append(_row(SMALLEST, "all users and days", least, everybody, situation.days, situation, design))
     return pd.DataFrame(rows)
@@ -119,7 +137,8 @@ def _row(
     if math.isinf(lift) or situation.control.mean == 0:
         reason = "no lift could be confirmed with so few interests"
     elif lift == 0:
-        reason = "the interval holds no difference at all, which no test can confirm"
+        place = "the interval holds" if scenario == LOWER_END else "there is"
+        reason = f"{place} no difference at all, which no test can confirm"
     elif sizes is None or math.isinf(days):
         reason = f"so few users would take more than {LONGEST:g} times the period that was observed"
     else:
@@ -138,6 +157,7 @@ def _row(
         "users_control": control,
         "users_treatment": treatment,
         "power": power,
+        "cap_decides": False,  # whether fewer days would do, were a test not to last as long as the cap
         "possible": reason == "",
         "reason": reason,
     }
@@ -151,6 +171,12 @@ def sentences(table: pd.DataFrame, situation: Situation, design: Design) -> list
         f" {100 * design.power:g} %. There are {situation.users:,} users, with {1000 * now:.3g} interests per 1,000 of"
         f" them in {_days(situation.days)} (variance across users {situation.control.variance:.4g}, mean {now:.4g})."
     ]
+    if situation.days < situation.cap_days:
+        said.append(
+            f"{_days(situation.days)} are less than the cap's {situation.cap_days:g}: many users are blocked by earlier"
+            f" contacts when the test begins, so its lift may be another than later. What is said of"
+            f" {_days(situation.days)} takes it to be the same."
+        )
     for scenario, own in table[table["scenario"] != SMALLEST].groupby("scenario", sort=False):
         users, days = (row for _, row in own.iterrows())
         lift = percent(users["lift_percent"] / 100, signed=True)
@@ -158,8 +184,9 @@ def sentences(table: pd.DataFrame, situation: Situation, design: Design) -> list
         if math.isnan(users["power"]):
             said.append(f"{where}, {lift}: {users['reason']}.")
             continue
-        n = f"{users['users_treatment']:,.0f} users in treatment and {users['users_control']:,.0f} in control"
-        said.append(f"{where}, {lift}: {n} for {_days(users['days'])}{_but(users)}{_sooner(days, situation)}")
+        treatment, control = int(users["users_treatment"]), int(users["users_control"])
+        n = f"{counted(treatment, 'user')} in treatment and {control:,} in control"
+        said.append(f"{where}, {lift}: {n} for {_days(users['days'])}{_but(users)}; {_of_all(days, situation)}.")
     least = table[table["scenario"] == SMALLEST].iloc[0]
     if least["reason"]:
         said.append(f"{least['reason'].capitalize()}.")
@@ -179,12 +206,19 @@ def _but(row: "pd.Series[Any]") -> str:
     return "" if row["possible"] else f", but {row['reason']}"
 
 
-def _sooner(row: "pd.Series[Any]", situation: Situation) -> str:
-    """What all users together need."""
+def _of_all(row: "pd.Series[Any]", situation: Situation) -> str:
+    """How long the test of all users together takes, and what decides that."""
+    everybody = f"all {situation.users:,} users together"
     if math.isnan(row["power"]):
-        return f"; all {situation.users:,} users together would take more than {LONGEST:g} times the period."
-    many = f"; all {situation.users:,} users together need {counted(round(row['days']), 'day')}"
-    return f"{many} (power {percent(row['power'])})."
+        return f"{everybody} would take more than {LONGEST:g} times the period"
+    days = f"{counted(round(row['days']), 'day')} (power {percent(row['power'])}){_but(row)}"
+    if row["cap_decides"]:
+        return (
+            f"{everybody} would find it sooner than in the cap's {_days(situation.cap_days)}, but a test of them is"
+            " never planned shorter, since many are blocked by earlier contacts when it begins: it takes"
+            f" {days}"
+        )
+    return f"{everybody} need {days}"
 
 
 def _from_run(directory: Path, policy: str | None, terminal: Terminal) -> tuple[Situation, dict[str, float]]:
@@ -220,7 +254,7 @@ def _from_run(directory: Path, policy: str | None, terminal: Terminal) -> tuple[
         why = row["reason"] if isinstance(row["reason"], str) else "its lift is not defined"
         terminal.say(
             f"WARNING: WHAT {name} WOULD CHANGE {UNANSWERABLE.upper()}: {why}. There is no lift to plan for; name the"
-            " one that would be worth finding with --lift."
+            " one that would be worth finding with --lift, on that log in place of --run."
         )
         return situation, {}
     terminal.say(
@@ -232,17 +266,54 @@ def _from_run(directory: Path, policy: str | None, terminal: Terminal) -> tuple[
     return situation, {ESTIMATE: lift, LOWER_END: nearest}
 
 
+def _check_parts(options: Options, given: Collection[str]) -> None:
+    """Raise `InputError` for an option that plays no part in what is asked: it would be dropped in silence."""
+
+    def first(parts: Collection[str]) -> str | None:
+        return next((f"--{name.replace('_', '-')}" for name in options if name in given and name not in parts), None)
+
+    if options["check"]:
+        if dropped := first(FOR_CHECK):
+            raise InputError(f"{dropped} plays no part in --check, which carries out tests in a world; leave it out.")
+    elif options["run"] is not None:
+        if dropped := first(FOR_RUN):
+            raise InputError(
+                f"{dropped} plays no part with --run, which takes the lift, the users and their interests from that"
+                " run; leave one of the two out."
+            )
+    else:
+        for name, sentence in NOT_FOR_LIFT.items():
+            if name in given:
+                raise InputError(sentence)
+
+
+def _lift(percents: float | None) -> float:
+    """The relative lift that --lift asks for. Raises `InputError` where there is none that a test could confirm."""
+    if percents is None:
+        raise InputError(
+            "ab_plan needs the lift to confirm: --run DIR, a finished run's directory, or --lift PERCENT, with"
+            " --triggers and --actions or, without files, on a synthetic world (--world)."
+        )
+    if not -100 < percents <= 100 * LARGEST_LIFT or percents == 0:
+        raise InputError(
+            f"--lift is a change in percent, as in 12 for +12 %: above −100, not 0, and {100 * LARGEST_LIFT:,.0f} at"
+            f" most, not {percents:g}."
+        )
+    return percents / 100
+
+
 def _from_log(options: Options, terminal: Terminal) -> Situation:
     """Users and interests of a log; nothing is trained."""
     settings = settings_from(options, LogSettings)
     files = files_from(options)
+    check_world({"world": options["world"], "n_users": None}, files)  # --n-users is about the test here
     with terminal.progress() as progress:
         progress("reading the log")
         if files is not None:
             log = blocks_from(files, options, settings)
         else:
-            world = options["world"]
-            terminal.say(f"No log was given, so the users are invented: those of the synthetic world {world}.")
+            world = options["world"] or WORLD
+            terminal.say(invented(world))
             made = tables(WORLDS[world], WORLD_USERS, int(options["seed"]))
             log = read_blocks(made.triggers, made.actions, made.users, settings)
         with log:

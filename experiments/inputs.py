@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from engagex_sim.errors import InputError
 from engagex_sim.execution import KINDS, Kind
+from engagex_sim.extra import check_there
 from engagex_sim.log import LogBlocks, read_blocks
 from engagex_sim.settings import LogSettings
 from engagex_sim.whole import check_new
@@ -78,7 +79,7 @@ def files_from(options: Options) -> Files | None:
 def extra_files_from(options: Options, main: Files | None) -> Files | None:
     """The files of the extra log, which shares the attributes of users; None where none is given.
 
-    Raises `InputError` where one of the two is missing, or the log itself.
+    Raises `InputError` where one of the two is not given or not there, or the log itself is not given.
     """
     triggers, actions = options["extra_triggers"], options["extra_actions"]
     if triggers is None and actions is None:
@@ -88,6 +89,7 @@ def extra_files_from(options: Options, main: Files | None) -> Files | None:
     if triggers is None or actions is None:
         missing, given = ("triggers", "actions") if triggers is None else ("actions", "triggers")
         raise InputError(f"--extra-{missing} is missing: a log is two files, and only --extra-{given} is given.")
+    check_there(triggers, actions)
     return Files(Path(triggers), Path(actions), main.users)
 
 

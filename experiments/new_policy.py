@@ -45,15 +45,15 @@ def write_policy(name: str, directory: Path) -> None:
         raise InputError(f"{name!r} cannot be a policy's name: it is a word of Python; choose another name.")
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
         raise InputError(f"{name!r} cannot be a policy's name: lower-case letters, digits and _, as in my_policy.")
+    policy, test = directory / f"{name}.py", directory / f"test_{name}.py"
+    for path in (policy, test):  # before modules are looked for, of which that file may be one
+        if path.exists():
+            raise InputError(f"{path} exists already; it is not overwritten.")
     if find_spec(name) is not None:
         raise InputError(f"{name!r} cannot be a policy's name: a module is called so, which {name}.py would hide.")
     if name in REGISTRY or name == CURRENT:
         raise InputError(f"There is a policy {name!r} already; choose another name.")
     class_name = "".join(part.capitalize() for part in name.split("_"))
-    policy, test = directory / f"{name}.py", directory / f"test_{name}.py"
-    for path in (policy, test):
-        if path.exists():
-            raise InputError(f"{path} exists already; it is not overwritten.")
     directory.mkdir(parents=True, exist_ok=True)
     policy.write_text(POLICY.format(class_name=class_name), encoding="utf-8")
     test.write_text(TEST.format(name=name, class_name=class_name), encoding="utf-8")

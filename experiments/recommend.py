@@ -28,11 +28,12 @@ from engagex_sim.rules import rule_notes
 from engagex_sim.settings import Settings
 from engagex_sim.whole import written_whole
 from engagex_sim.worlds import WORLDS, tables
-from experiments.inputs import Options, blocks_from, executor_from, files_from, output_directory, settings_from
+from experiments.inputs import Files, Options, blocks_from, executor_from, files_from, output_directory, settings_from
 from experiments.plugins import load_policy
 from experiments.recommend_words import Tally, sentences, shown, why_table
 from experiments.registry import WORLD_USERS, Small
 from experiments.terminal import Progress, Terminal
+from experiments.wording import invented
 
 WORLD = "visits"  # where no files are given
 
@@ -42,7 +43,7 @@ def write_recommendations(options: Options, command: str) -> None:
     quick = {"folds": Small.folds, "n_boot": Small.n_boot} if options["small"] else {}
     numbers = {**options, **{name: n for name, n in quick.items() if options[name] is None}}
     settings = settings_from(numbers | {"capacity": None}, Settings)  # learned is what it is worth to contact anybody
-    at, control = _moment(options["at"]), _control_share(options["assign"])
+    at, control = _moment(options["at"]), _control_share(options)
     limit = _limit(options, settings)
     directory = output_directory(options["out"], "recommend")
     policy = load_policy(options["policy"].strip())
@@ -52,12 +53,15 @@ def write_recommendations(options: Options, command: str) -> None:
     if said is not None:
         terminal.say(said)
     kind = executor_from(options)
+    files = files_from(options)
+    if files is None:
+        terminal.say(invented(WORLD))
     with workers(kind, settings.threads, options["scheduler"]) as over, ExitStack() as stack:
         with terminal.progress() as progress:
             progress("reading the log")
             if at is not None:
                 settings = settings.model_copy(update={"until": at})
-            log = stack.enter_context(_log(options, settings))
+            log = stack.enter_context(_log(files, options, settings))
             at = log.log_end if at is None else at
             progress("computing features")
             prepared = prepare(log, settings, over=over)
@@ -95,8 +99,7 @@ def _write_table(path: Path, blocks: Iterable[Recommended], tally: Tally, progre
             tally.add(block)
 
 
-def _log(options: Options, settings: Settings) -> LogBlocks:
-    files = files_from(options)
+def _log(files: Files | None, options: Options, settings: Settings) -> LogBlocks:
     if files is not None:
         return blocks_from(files, options, settings)
     made = tables(WORLDS[WORLD], Small.n_users if options["small"] else WORLD_USERS, settings.seed)
@@ -116,8 +119,12 @@ def _moment(text: str | None) -> int | None:
     return int(moment.replace(tzinfo=UTC).timestamp())
 
 
-def _control_share(text: str | None) -> float:
+def _control_share(options: Options) -> float:
+    """The share of the users in the control group, 0 where there is to be none. Raises `InputError`."""
+    text = options["assign"]
     if text is None:
+        if options["salt"]:
+            raise InputError("--salt makes other groups of --assign: give --assign control=SHARE too.")
         return 0.0
     name, _, share = text.partition("=")
     try:
@@ -130,7 +137,7 @@ def _control_share(text: str | None) -> float:
 
 
 def _limit(options: Options, settings: Settings) -> Limit | None:
-    """The stricter of capacity and budget. Raises `InputError` where it allows no contact."""
+    """The stricter of capacity and budget. Raises `InputError` where a budget allows no contact."""
     limits = []
     if options["capacity"] is not None:
         capacity = int(options["capacity"])
@@ -142,10 +149,13 @@ def _limit(options: Options, settings: Settings) -> Limit | None:
     if options["budget"] is not None and settings.cost > 0:
         budget = float(options["budget"])
         paid = int(budget / settings.cost * (1 + 1e-12))
+        if paid < 1:
+            raise InputError(
+                f"--budget {budget:g} leaves no room for a single contact at --cost {settings.cost:g}; raise it, or"
+                " leave it out."
+            )
         said = f"the budget of {budget:g} at {settings.cost:g} per contact is used up by those who rank higher"
         limits.append(Limit(paid, said))
-    if any(limit.contacts < 1 for limit in limits):
-        raise InputError("--capacity and --budget leave no room for a single contact; raise them, or leave them out.")
     return min(limits, key=lambda limit: limit.contacts, default=None)
 
 

@@ -28,6 +28,12 @@ app = typer.Typer(
 )
 
 
+def named(context: typer.Context) -> frozenset[str]:
+    """The options that stand in the command, as against those that have their default."""
+    sources = {name: context.get_parameter_source(name) for name in context.params}
+    return frozenset(name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE")
+
+
 @app.callback(invoke_without_command=True)
 def list_experiments(context: typer.Context) -> None:
     """Would another contact strategy have interested more users than the one you run now?"""
@@ -140,7 +146,7 @@ def recommend(
         ),
     ] = None,
     capacity: Annotated[
-        int | None, typer.Option(metavar="N", min=0, help="At most so many contacts, the best.", show_default="none")
+        int | None, typer.Option(metavar="N", min=1, help="At most so many contacts, the best.", show_default="none")
     ] = None,
     budget: Annotated[
         float | None,
@@ -152,7 +158,7 @@ def recommend(
             metavar="control=SHARE", help="A control group by hashed guid, for an A/B test.", show_default="off"
         ),
     ] = None,
-    salt: Annotated[str, typer.Option(metavar="TEXT", help="Another one makes other groups.")] = "",
+    salt: Annotated[str, typer.Option(metavar="TEXT", help="With --assign: another one makes other groups.")] = "",
     no_evaluation: Annotated[
         bool, typer.Option("--no-evaluation", help="Do not ask whether the log supports the policy.")
     ] = False,
@@ -221,7 +227,8 @@ def ab_plan(
         Path | None, typer.Option(metavar="DIR", help="A finished run, whose lift and log are taken.")
     ] = None,
     policy: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Which policy of that run.", show_default="the only one")
+        str | None,
+        typer.Option(metavar="NAME", help="Which policy of that run, or of --check.", show_default="the only one"),
     ] = None,
     lift: Annotated[
         float | None, typer.Option(metavar="PERCENT", help="Instead: the lift to confirm on a log, as in 12 for +12 %.")
@@ -240,9 +247,7 @@ def ab_plan(
         bool, typer.Option("--check", help="Instead: carry out tests in a world, and see how often they find the lift.")
     ] = False,
     tests: Annotated[int, typer.Option(metavar="N", min=2, help="How many, for --check.")] = 2_000,
-    world: Annotated[
-        str, typer.Option(metavar="|".join(WORLDS), help="Where neither run nor log is given.")
-    ] = "visits",
+    world: opt.World = None,
     triggers: opt.Triggers = None,
     actions: opt.Actions = None,
     users: opt.Users = None,
@@ -263,7 +268,7 @@ def ab_plan(
 ) -> None:
     from experiments.ab_plan import write_plan
 
-    write_plan(context.params)
+    write_plan(context.params, named(context))
 
 
 @app.command("estimator_study", help=SUMMARIES["estimator_study"])

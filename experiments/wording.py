@@ -20,6 +20,11 @@ def plan(source: str, policies: Sequence[str], quality: DataQuality, facts: Fact
     )
 
 
+def invented(world: str) -> str:
+    """Where the log of a command comes from that was given none."""
+    return f"No log was given, so the users are invented: those of the synthetic world {world}."
+
+
 def _learning(settings: Settings) -> str:
     """Who is learned from, and on whom policies are evaluated."""
     if settings.holdout is not None:

@@ -21,7 +21,7 @@ from engagex_sim.worlds import WORLDS, frames
 from experiments import ab_check
 from experiments.ab_check import check
 from experiments.ab_figure import power_figure
-from experiments.ab_plan import Situation, plan
+from experiments.ab_plan import Situation, plan, sentences
 from experiments.run import main
 from policies import REGISTRY
 
@@ -143,6 +143,34 @@ def test_a_plan_says_what_is_possible_and_what_is_not() -> None:
     assert limited.loc["as few days", "reason"] == "there are 30 days only"
 
 
+def test_where_the_cap_decides_and_not_the_power_the_plan_says_so() -> None:
+    """1,000,000 users would show +20 % in a day; with few of them the power decides."""
+    table = plan(Situation(RARE, 10**6, 30, 14), {"estimate": 0.2}, EVEN)
+    assert table["cap_decides"].tolist() == [False, True, False]
+    _, said, _ = sentences(table, Situation(RARE, 10**6, 30, 14), EVEN)
+    assert "would find it sooner than in the cap's 14 days, but a test of them is never planned shorter" in said
+    assert said.endswith("it takes 14 days (power 100 %).")
+    few = Situation(RARE, 20_000, 30, 14)
+    table = plan(few, {"estimate": 0.2}, EVEN)
+    assert not table["cap_decides"].any()
+    assert "all 20,000 users together need 42 days (power 80 %)." in sentences(table, few, EVEN)[1]
+
+
+def test_an_estimate_of_no_difference_is_not_an_interval() -> None:
+    table = plan(Situation(RARE, 1_000, 30, 14), {"estimate": 0.0, "lower end": 0.0}, EVEN).set_index("scenario")
+    assert table.loc["estimate", "reason"].unique() == ["there is no difference at all, which no test can confirm"]
+    assert table.loc["lower end", "reason"].str.startswith("the interval holds no difference").all()
+
+
+def test_a_test_shorter_than_the_cap_is_planned_as_asked_with_what_it_takes_for_granted() -> None:
+    short = Situation(RARE.scaled(7 / 30), 100_000, 7, 14, no_longer=True)
+    _, warned, said, _ = sentences(plan(short, {"asked for": 0.33}, EVEN), short, EVEN)
+    assert warned.startswith("7 days are less than the cap's 14: many users are blocked by earlier contacts")
+    assert "in control for 7 days; all 100,000 users together would find it sooner" in said
+    assert said.endswith("it takes 14 days (power 99.9 %), but there are 7 days only.")
+    assert "need" not in said
+
+
 def test_the_figure_marks_the_plans_on_their_curves() -> None:
     situation = Situation(RARE, 20_000, 30, 14)
     figure = power_figure(plan(situation, {"estimate": 0.3, "lower end": 0.1}, EVEN), RARE, 20_000, 30, EVEN)
@@ -153,6 +181,20 @@ def test_the_figure_marks_the_plans_on_their_curves() -> None:
     for (users, power), curve in zip(dots, curves, strict=True):
         assert power == pytest.approx(80, abs=0.1)
         assert np.interp(users, *curve.get_xydata().T) == pytest.approx(power, abs=0.2)
+
+
+def test_no_curve_of_the_figure_hides_another_and_its_axis_has_labels() -> None:
+    """The estimate for `never`, −100 %, is the end of its interval too; without a lift the axis is short."""
+    situation = Situation(RARE, 600, 30, 14)
+    for lifts, curves in (({"estimate": -1.0, "lower end": -1.0}, 2), ({}, 1)):
+        (ax,) = (figure := power_figure(plan(situation, lifts, EVEN), RARE, 600, 30, EVEN)).axes
+        assert len([line for line in ax.lines if len(line.get_xdata()) > 100]) == curves
+        (legend,) = figure.legends
+        said = [text.get_text() for text in legend.get_texts()]
+        assert len(said) == curves + 1  # and the users there are
+        assert not lifts or said[0].startswith("−100 %, the estimate and the end of its interval: ")
+        shown = [place for place in ax.get_xticks() if ax.get_xlim()[0] <= place <= ax.get_xlim()[1]]
+        assert len(shown) >= 3
 
 
 # --- the command
@@ -244,8 +286,24 @@ def test_users_who_were_held_out_and_those_who_were_not_all_take_part(tmp_path: 
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ([], "ab_plan needs the lift to confirm"),
-        (["--lift", "-100"], "--lift is a change in percent"),
+        ([], "--lift PERCENT, with --triggers and --actions or, without files, on a synthetic world (--world)."),
+        (
+            ["--lift", "-100"],
+            "--lift is a change in percent, as in 12 for +12 %: above −100, not 0, and 100,000 at most",
+        ),
+        (["--lift", "0"], "--lift is a change in percent"),
+        (["--lift", "1e9"], "--lift is a change in percent"),
+        (["--lift", "nan"], "--lift is a change in percent"),
+        (["--lift", "5", "--world", "nowhere"], "There is no world 'nowhere'"),
+        (["--lift", "5", "--world", "null", "--triggers", "t", "--actions", "a"], "--world is about a synthetic world"),
+        (["--lift", "5", "--policy", "never"], "--policy names a policy of a run, or of --check: give --run DIR or"),
+        (["--lift", "5", "--tests", "50"], "--tests says how many tests --check carries out: give --check too."),
+        (["--run", "here", "--lift", "5"], "--lift plays no part with --run, which takes the lift,"),
+        (["--run", "here", "--users", "u.csv"], "--users plays no part with --run"),
+        (["--run", "here", "--cap-days", "14"], "--cap-days plays no part with --run"),  # the default, but it is named
+        (["--check", "--lift", "5"], "--lift plays no part in --check, which carries out tests in a world"),
+        (["--check", "--run", "here"], "--run plays no part in --check"),
+        (["--check", "--out", "there"], "--out plays no part in --check"),
         (["--lift", "5", "--control", "1"], "--control is a share between 0 and 1"),
         (["--lift", "5", "--power", "0.04"], "--power must be above --alpha"),
         (["--run", "nowhere"], "nowhere is not the directory of a finished run"),

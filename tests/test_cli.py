@@ -123,6 +123,11 @@ def test_defaults_that_help_alone_states_are_those_of_the_settings():
         (["compare", "--policies", "never", "--folds", "1"], "--folds should be greater than or equal to 2, not 1."),
         (["compare", "--policies", "never", "--holdout", "1"], "--holdout should be less than 1, not 1.0."),
         (["compare", "--policies", "never", "--refit-boot", "-1"], "--refit-boot should be greater than or equal to 0"),
+        (
+            ["compare", "--policies", "never", "--kind-cap", "news=sixty"],
+            "--kind-cap should be a list of kind=days, each with a number of days, as in email=28,letter=60, not"
+            " 'news=sixty'.",
+        ),
         (["compare", "--policies", "never", "--capacity", "0"], "--capacity should be greater than 0"),
         (["compare", "--policies", "never", "--seed", "2147483648"], "--seed should be less than 2147483648"),
         (["compare", "--policies", "never", "--world", "flat"], "There is no world 'flat'; there are: visits, null"),
@@ -140,9 +145,13 @@ def test_defaults_that_help_alone_states_are_those_of_the_settings():
         (["new_policy", "9lives"], "'9lives' cannot be a policy's name"),
         (["new_policy", "class"], "'class' cannot be a policy's name: it is a word of Python"),
         (["new_policy", "random"], "'random' cannot be a policy's name: a module is called so"),
-        (["recommend", "--policy", "never", "--capacity", "0"], "leave no room for a single contact"),
+        (["recommend", "--policy", "never", "--capacity", "0"], "Invalid value for '--capacity'"),
         (["recommend", "--policy", "never", "--budget", "inf"], "--budget is an amount of money, not inf"),
-        (["recommend", "--policy", "never", "--budget", "1", "--cost", "2"], "leave no room for a single contact"),
+        (
+            ["recommend", "--policy", "never", "--budget", "1", "--cost", "2"],
+            "--budget 1 leaves no room for a single contact at --cost 2; raise it, or leave it out.",
+        ),
+        (["recommend", "--policy", "never", "--salt", "abc"], "--salt makes other groups of --assign: give --assign"),
         (["new_policy", "never"], "There is a policy 'never' already"),
     ],
 )
@@ -377,3 +386,11 @@ def test_a_new_policy_and_its_test_run_as_they_are(run, tmp_path, log):
     code, _, err = run("new_policy", "night_owl", "--out", "mine")
     assert code == 2
     assert "exists already; it is not overwritten" in err
+
+
+def test_a_policy_that_was_written_where_modules_are_looked_for_is_there_already(run, tmp_path, monkeypatch):
+    """As with `python -m`, which looks for them in the current directory first."""
+    monkeypatch.syspath_prepend(tmp_path)
+    assert run("new_policy", "night_owl")[0] == 0
+    code, _, err = run("new_policy", "night_owl")
+    assert (code, err) == (2, "night_owl.py exists already; it is not overwritten.\n")

@@ -191,6 +191,8 @@ def test_from_the_command_line_every_row_is_accounted_for(logs, tmp_path, monkey
     assert "--extra-actions is missing" in capsys.readouterr().err
     assert main(["baseline_vs_xgb", "--extra-triggers", "t", "--extra-actions", "a"]) == 2
     assert "give --triggers and --actions too" in capsys.readouterr().err
+    assert main([*log, "--extra-triggers", "more_t.csv", "--extra-actions", "nope.csv"]) == 2
+    assert capsys.readouterr().err == "There is no file nope.csv (for the actions of the extra log).\n"
 
 
 def test_in_a_notebook(logs):
@@ -207,6 +209,11 @@ def test_in_a_notebook(logs):
     )
     assert result.extra_quality.actions.used > 0
     assert any("in the extra log" in note for note in result.notes)
+
+
+def test_a_missing_file_is_said_to_be_the_extra_log_s_before_anything_is_read():
+    with pytest.raises(InputError, match=r"There is no file nope.csv .for the triggers of the extra log.\."):
+        engagex_sim.evaluate("t.csv", "a.csv", [REGISTRY["uniform"]()], extra=("nope.csv", "a.csv"))
 
 
 def test_what_was_learned_without_the_extra_log_is_not_taken_up_with_it(tmp_path):

@@ -216,6 +216,35 @@ class CannotBeCopied:
         return contacts_with(0.5, context)
 
 
+class NeedsAnArgument:
+    def __init__(self, threshold):
+        self.threshold = threshold
+
+    def action_probabilities(self, context):
+        return contacts_with(self.threshold, context)
+
+
+class CannotBeMade:
+    def __init__(self):
+        raise OSError("no licence")
+
+    def action_probabilities(self, context):
+        return contacts_with(0.5, context)
+
+
+class FailsInItsAnswer:
+    def action_probabilities(self, context):
+        return contacts_with({}["level"], context)
+
+
+class FailsInFit:
+    def fit(self, training):
+        return {}[training.value]
+
+    def action_probabilities(self, context):
+        return contacts_with(0.5, context)
+
+
 class SumsToTwo:
     def action_probabilities(self, context):
         return 2 * contacts_with(0.5, context)
@@ -298,6 +327,14 @@ class DrawsWithASeedOfItsOwn:
         (ForgetsToReturnSelf, "must return self, not NoneType"),
         (LearnsSomethingElseEachTime, "learns something else from the same training"),
         (HasNoAnswer, "no method action_probabilities"),
+        (HasNoAnswer(), "no method action_probabilities"),
+        (
+            NeedsAnArgument,
+            "^NeedsAnArgument cannot be made without arguments .missing a required argument: 'threshold'",
+        ),
+        (CannotBeMade, "^CannotBeMade cannot be made: OSError: no licence"),
+        (FailsInItsAnswer, "^fails_in_its_answer fails in action_probabilities: KeyError: 'level'"),
+        (FailsInFit, "^fails_in_fit fails in fit: KeyError: "),
         (CannotBeCopied, "cannot be copied, .* TypeError: it holds a file"),
         (SumsToTwo, "sums to 2 instead of 1"),
         (IsNegative, "negative or not numbers"),

@@ -398,6 +398,16 @@ def test_the_files_and_the_words_agree(capsys: pytest.CaptureFixture[str]) -> No
     assert "the budget of 30 at 2 per contact is used up" in " ".join(found["reason"])
     assert facts["evaluation"]["verdict"] in said
     assert facts["evaluation"]["contacts_a_day_at_most"] == 15
+    assert "invented" not in said
+
+
+def test_users_that_are_invented_are_called_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    asked = ["--policy", "never", "--no-evaluation", "--grid", "light", "--threads", "1", "--small", "--quiet"]
+    assert main(["recommend", *asked, "--out", "r"]) == 0
+    assert "the users are invented: those of the synthetic world visits." in capsys.readouterr().out
 
 
 @pytest.mark.usefixtures("files")
