@@ -95,7 +95,12 @@ def check_world(options: Options, files: Files | None) -> None:
     """Raise `InputError` where a world is asked for that there is not, or beside files."""
     if options["world"] not in (None, *WORLDS):
         raise InputError(f"There is no world {options['world']!r}; there are: {', '.join(WORLDS)}.")
-    about = next((name for name in ("world", "n_users") if options[name] is not None), None)
+    check_own_log(options, files, "world", "n_users")
+
+
+def check_own_log(options: Options, files: Files | None, *of_worlds: str) -> None:
+    """Raise `InputError` where an option that only a world has a use for is given beside files."""
+    about = next((name for name in of_worlds if options[name] is not None), None)
     if about is not None and files is not None:
         raise InputError(f"--{about.replace('_', '-')} is about a synthetic world; leave it out for a log of your own.")
 
