@@ -185,7 +185,7 @@ def evaluate(
         prepared = prepare(log, own, holdout=held_out(own), over=over)
         if extra is not None:
             like = settings_like(log.facts, own)
-            with read_blocks(*extra, users, like, threads=own.threads) as more:
+            with read_blocks(*extra, users, like, threads=own.threads, strangers=True) as more:
                 prepared = with_extra(prepared, more, like)
         if said is not None:
             prepared = replace(prepared, notes=(*prepared.notes, said))

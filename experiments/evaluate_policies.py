@@ -106,7 +106,7 @@ def evaluated(
             if extra_files is not None:
                 progress("reading the extra log")
                 like = settings_like(source.log.facts, settings)
-                extra = stack.enter_context(blocks_from(extra_files, options, like))
+                extra = stack.enter_context(blocks_from(extra_files, options, like, strangers=True))
                 prepared = with_extra(prepared, extra, like)
         if options["policies"] is None and not prepared.facts.contact_is_a_choice:
             policies = [policy for policy in policies if not isinstance(policy, Never)]  # nobody can be left alone

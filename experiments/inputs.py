@@ -105,11 +105,16 @@ def check_own_log(options: Options, files: Files | None, *of_worlds: str) -> Non
         raise InputError(f"--{about.replace('_', '-')} is about a synthetic world; leave it out for a log of your own.")
 
 
-def blocks_from(files: Files, options: Options, settings: LogSettings) -> LogBlocks:
+def blocks_from(files: Files, options: Options, settings: LogSettings, strangers: bool = False) -> LogBlocks:
     """The log in blocks, kept in the cache unless --no-cache says otherwise."""
-    cache = None if options["no_cache"] else cache_directory()
     return read_blocks(
-        files.triggers, files.actions, files.users, settings, threads=int(options["threads"]), cache=cache
+        files.triggers,
+        files.actions,
+        files.users,
+        settings,
+        threads=int(options["threads"]),
+        cache=None if options["no_cache"] else cache_directory(),
+        strangers=strangers,
     )
 
 
