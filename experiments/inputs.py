@@ -88,7 +88,10 @@ def extra_files_from(options: Options, main: Files | None) -> Files | None:
     if triggers is None or actions is None:
         missing, given = ("triggers", "actions") if triggers is None else ("actions", "triggers")
         raise InputError(f"--extra-{missing} is missing: a log is two files, and only --extra-{given} is given.")
-    return Files(Path(triggers), Path(actions), main.users)
+    extra = Files(Path(triggers), Path(actions), main.users)
+    if all(a.resolve() == b.resolve() for a, b in ((extra.triggers, main.triggers), (extra.actions, main.actions))):
+        raise InputError("The extra log is the log itself; give another one, or leave the --extra options out.")
+    return extra
 
 
 def check_world(options: Options, files: Files | None) -> None:
