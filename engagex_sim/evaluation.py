@@ -24,6 +24,7 @@ from engagex_sim.log import DataQuality, TableSource, read_blocks
 from engagex_sim.model_tables import Scored, augmentation, classification_report, model_metrics
 from engagex_sim.models.device import on_usable_device
 from engagex_sim.models.metrics import reliability_table
+from engagex_sim.ope.intervals import refit_notes
 from engagex_sim.ope.verdict import BETTER, UNANSWERABLE, WORSE
 from engagex_sim.policy import Policy, policy_name
 from engagex_sim.preparation import Prepared, prepare, refusal, with_extra
@@ -117,6 +118,7 @@ def evaluate_prepared(
         notes=(
             *prepared.notes,
             *rule_notes(settings),
+            *refit_notes(settings.refit_boot),
             *crossfitted.carried.notes,
             *([] if written is None else [written["sentence"]]),
         ),

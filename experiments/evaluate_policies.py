@@ -11,6 +11,7 @@ from engagex_sim.execution import workers
 from engagex_sim.extra import settings_like
 from engagex_sim.log import LogBlocks
 from engagex_sim.models.device import on_usable_device
+from engagex_sim.ope.intervals import refit_notes
 from engagex_sim.policy import Policy, policy_name
 from engagex_sim.policy_states import policy_by_state
 from engagex_sim.preparation import Prepared, prepare, with_extra
@@ -113,7 +114,8 @@ def evaluated(
         prepared.evaluation.rules_of(settings)  # what does not suit the log is refused before anything slow begins
         names = [policy_name(policy) for policy in policies]
         terminal.say(plan(source.name, names, source.log.quality, prepared.facts, settings))
-        for note in [*prepared.notes, *rule_notes(settings), *sent_elsewhere(settings)]:
+        own = [*rule_notes(settings), *refit_notes(settings.refit_boot), *sent_elsewhere(settings)]
+        for note in [*prepared.notes, *own]:
             terminal.say(note)
         for policy in _try_out(policies, prepared):
             terminal.say(reads_results(policy))

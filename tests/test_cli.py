@@ -228,6 +228,8 @@ def test_a_held_out_share_and_refits_are_announced_and_done(run, log):
     first, *_ = out.splitlines()
     assert "Models and policies learn once, from 60 % of the users, and are evaluated on the other 40 %;" in first
     assert "All of it is fitted 2 more times, on resampled users, which takes about 2 times as long." in first
+    rough = "An interval from 2 refits is rough; 20 or more tell its width."
+    assert out.count(rough) == 1 and rough in Path("result/report.html").read_text(encoding="utf-8")
     assert set(pd.read_csv("result/intervals.csv")["method"]) == {"bootstrap", "influence", "bernstein", "refit"}
     config = tomllib.loads(Path("result/config.toml").read_text(encoding="utf-8"))
     assert (config["settings"]["holdout"], config["settings"]["refit_boot"]) == (0.4, 2)
