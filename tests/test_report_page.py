@@ -260,3 +260,23 @@ def test_the_true_change_compares_truth_with_truth() -> None:
     page = page_of(replace(result, summary=summary))
     row = page[page.index("</span>uniform</th>") :].partition("</tbody>")[0]
     assert "+50\u00a0%" in row
+
+
+def test_overlap_that_is_too_small_is_the_number_of_the_refusal() -> None:
+    """9.96 interests and 49.96 contacts are too few: neither is rounded to what is enough."""
+    name = "xgb_greedy"
+    result = example_result(stories={name: replace(STORIES[name], ess=49.96)})
+    table = result.overlap.assign(effective_positives=[9.96])
+    rows = re.findall(r"<tr>.*?</tr>", page_of(replace(result, overlap=table)))
+    cells = [re.findall(r'<td class="number">(.*?)</td>', row) for row in rows if f'"policy">{name}</th>' in row]
+    assert ["49.9", "9.9"] in [[row[0], row[2]] for row in cells if len(row) > 2]
+    enough = re.findall(
+        r'<td class="number">(.*?)</td>', page_of(replace(result, overlap=table.assign(effective_positives=123.4)))
+    )
+    assert "123" in enough and "9.9" not in enough
+
+
+def test_the_table_of_the_model_says_that_train_numbers_are_means() -> None:
+    told = plain(outline(page_of(example_result())).text)
+    assert "Train numbers, the rows too, are means over the models" in told
+    assert "Train numbers, the support too, are means over the models" in told
