@@ -131,7 +131,7 @@ def _told(breaking: pd.DataFrame, summary: pd.DataFrame) -> pd.DataFrame:
     """Breaking points of the lifts that the verdict tells from 0; of the others there is nothing to explain."""
     head = summary[(summary["estimator"] == HEADLINE) & (summary["metric"] == PRIMARY)].set_index("policy")["verdict"]
     told = breaking["policy"].map(head.to_dict()).isin([BETTER, WORSE])
-    nothing = "the verdict tells no lift from 0, so there is none to explain"
+    nothing = "the verdict, for all strategies at once, tells no lift from 0, so there is none to explain"
     return breaking.assign(
         breaking_point=breaking["breaking_point"].where(told),
         reason=breaking["reason"].where(told, nothing),

@@ -6,10 +6,12 @@ from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
+from matplotlib.text import Text
 from report_example import READER, STORIES, Story, example_result
 from report_example_tables import exploration, flags
 
 from engagex_sim.ope.verdict import BETTER
+from engagex_sim.report.bounds import hidden_cause_figure
 from engagex_sim.report.gallery import Picture
 from engagex_sim.report.page import render_report
 from engagex_sim.report.sentences import headline_sentence
@@ -134,6 +136,19 @@ def test_hidden_causes_are_told_in_words_with_what_they_are_worth() -> None:
     assert "uniform: a hidden cause that multiplies the odds of a contact by 1.30 for users who are more" in hidden
     assert "random_matched: its lift cannot be told from 0 even without a hidden cause." in hidden
     assert "is no independent news" in hidden
+
+
+def test_a_verdict_that_its_own_interval_contradicts_is_called_a_joint_one() -> None:
+    """The interval of random_matched alone leaves out 0; its verdict, for all strategies at once, is no difference."""
+    result = example_result()
+    table = result.sensitivity
+    own = (table["policy"] == "random_matched") & (table["strength"] == 1.0)
+    told = replace(result, sensitivity=table.assign(lift_low=table["lift_low"].mask(own, 0.0001)))
+    hidden = plain(outline(page_of(told)).text).partition("If something hidden drove both contact and interest")[2]
+    assert "random_matched: its own interval leaves out 0, but jointly with the other strategies" in hidden
+    assert "so one of them may leave out 0 where the verdict" in plain(outline(page_of(told)).text)
+    words = {text.get_text() for text in hidden_cause_figure(told).findobj(Text)}
+    assert "not told from 0 jointly\nwith the other strategies" in words and "not told from 0 anyway" not in words
 
 
 def test_what_would_make_it_answerable_is_told_for_refused_policies_only() -> None:
