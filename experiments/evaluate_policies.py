@@ -64,7 +64,7 @@ def evaluate_policies(name: str, options: Options, command: str) -> None:
         write_result(run.result, directory, command)
 
     run = evaluated(name, options, terminal, write)
-    terminal.show(result_table(answers(run.result)))
+    terminal.show(result_table(answers(run.result), terminal.name_width))
     say_answers(run.result, terminal)
     terminal.say(f"Report: {directory / 'report.html'}", on_one_line=True)
 

@@ -194,12 +194,20 @@ def test_the_table_loses_nothing_on_80_columns_and_hides_refused_numbers(capsys,
         Answer("of_a_very_long_name", {PRIMARY: Estimate(**wide, **lift, verdict=NO_DIFFERENCE)}),
         Answer("refused", {PRIMARY: Estimate(**{**wide, "value": 0.789}, **lift, verdict=UNANSWERABLE)}),
     ]
-    Terminal().show(result_table(found))
+    terminal = Terminal()
+    terminal.show(result_table(found, terminal.name_width))
     out = capsys.readouterr().out
     assert all(len(line) <= 80 for line in out.splitlines())
     for text in ("−0.000188 … 0.0249", "−283 … +377 %", "of_a_very_long", "difference", "answered", "log"):
         assert text in out
     assert "0.789" not in out
+
+
+def test_a_wider_terminal_leaves_names_whole(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "90")
+    terminal = Terminal()
+    terminal.show(result_table([Answer("of_a_very_long_name", {PRIMARY: Estimate(0.01)})], terminal.name_width))
+    assert "of_a_very_long_name" in capsys.readouterr().out
 
 
 def test_the_same_seed_gives_the_same_files_wherever_they_go(run, tmp_path, log):
