@@ -25,6 +25,7 @@ from engagex_sim.log import DataQuality, TableSource, read_blocks
 from engagex_sim.model_tables import Scored, augmentation, classification_report, model_metrics
 from engagex_sim.models.device import on_usable_device
 from engagex_sim.models.metrics import reliability_table
+from engagex_sim.ope.intervals import refit_notes
 from engagex_sim.ope.verdict import BETTER, UNANSWERABLE, WORSE
 from engagex_sim.policy import Policy, policy_name
 from engagex_sim.preparation import Prepared, prepare, refusal, with_extra
@@ -120,6 +121,7 @@ def evaluate_prepared(
         notes=(
             *prepared.notes,
             *rule_notes(settings),
+            *refit_notes(settings.refit_boot),
             *crossfitted.carried.notes,
             *([] if written is None else [written["sentence"]]),
         ),
@@ -132,7 +134,7 @@ def _told(breaking: pd.DataFrame, summary: pd.DataFrame) -> pd.DataFrame:
     """Breaking points of the lifts that the verdict tells from 0; of the others there is nothing to explain."""
     head = summary[(summary["estimator"] == HEADLINE) & (summary["metric"] == PRIMARY)].set_index("policy")["verdict"]
     told = breaking["policy"].map(head.to_dict()).isin([BETTER, WORSE])
-    nothing = "the verdict tells no lift from 0, so there is none to explain"
+    nothing = "the verdict, for all strategies at once, tells no lift from 0, so there is none to explain"
     return breaking.assign(
         breaking_point=breaking["breaking_point"].where(told),
         reason=breaking["reason"].where(told, nothing),
@@ -190,7 +192,7 @@ def evaluate(
         prepared = prepare(log, own, holdout=held_out(own), over=over)
         if extra is not None:
             like = settings_like(log.facts, own)
-            with read_blocks(*extra, users, like, threads=own.threads) as more:
+            with read_blocks(*extra, users, like, threads=own.threads, strangers=True) as more:
                 prepared = with_extra(prepared, more, like)
         if said is not None:
             prepared = replace(prepared, notes=(*prepared.notes, said))

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Self
 
 import numpy as np
+import pandas as pd
 
 from engagex_sim.cap import DAY, NEVER, Cap
 from engagex_sim.columns import BoolArray, Column, IntArray
@@ -25,13 +26,15 @@ class Extra:
     contacts: Timeline  # features as its own timelines give them; users without contacts are left out
     quality: DataQuality
     left_out: int  # contacts of a kind that the main log does not have
+    copies: int  # contacts that the main log holds itself; left out too, or they would count twice
     shared: int  # users who were contacted in both logs
 
     @classmethod
     def of(cls, log: Log | LogBlocks, main: Timeline, settings: LogSettings) -> Self:
         """The contacts of `log`, which was read with `settings_like` the main log's, whose timeline is `main`.
 
-        Raises `InputError` where a feature of the main log is not there, or is text in one and numbers in the other.
+        Raises `InputError` where a feature of the main log is not there, or is text in one and numbers in the other,
+        and where the main log holds every contact itself.
         """
         blocks = (log.load(block) for block in range(len(log))) if isinstance(log, LogBlocks) else [log]
         parts = [Timeline.of(decisions_of(block, settings), Cap(settings.cap_days)).contacts() for block in blocks]
@@ -53,22 +56,31 @@ class Extra:
             log_start=main.log_start,
             log_end=main.log_end,
         ).rows(action > 0)
+        logged = main.contacts()
+        copied = _moments(told).isin(_moments(logged))
+        if len(told) and copied.all():
+            raise InputError(
+                f"The extra log is a copy: all of its {len(told):,} contacts, by user and time, are in the log itself;"
+                " give another one, or leave out the extra log."
+            )
+        told = told.rows(~copied)
         told = told.users(_contacted(told))
-        known = main.user_key[_contacted(main.contacts())]
+        known = main.user_key[_contacted(logged)]
         shared = int(np.isin(told.user_key, known).sum())
-        return cls(told, log.quality, int((action == 0).sum()), shared)
+        return cls(told, log.quality, int((action == 0).sum()), int(copied.sum()), shared)
 
     @property
     def sentence(self) -> str:
         """What learns from what, and what became of the rows."""
         triggers, actions = self.quality.triggers, self.quality.actions
         left_out = f"; {self.left_out:,} contacts of kinds that this log does not have are left out"
+        copies = f"; {self.copies:,} contacts that this log has itself are left out"
         return (
             f"The reward model, and nothing else, also learns from {len(self.contacts):,} contacts with"
             f" {int(self.contacts.reward.sum()):,} interests of {self.contacts.n_users:,} users in the extra log, of"
             f" whom {self.shared:,} were contacted in both logs and help to judge others only ({triggers.used:,} of"
             f" {triggers.read:,} trigger rows and {actions.used:,} of {actions.read:,} action rows are used"
-            f"{left_out if self.left_out else ''})."
+            f"{left_out if self.left_out else ''}{copies if self.copies else ''})."
         )
 
 
@@ -84,6 +96,11 @@ def settings_like(main: LogFacts, settings: LogSettings) -> LogSettings:
     return settings.model_copy(
         update={"triggers_are": main.triggers_are, "decision_points": main.decision_points, "start": "free"}
     )
+
+
+def _moments(contacts: Timeline) -> pd.MultiIndex:
+    """Whom each contact reached, and when."""
+    return pd.MultiIndex.from_arrays([contacts.user_key[contacts.user_of_row], contacts.time])
 
 
 def _contacted(contacts: Timeline) -> BoolArray:

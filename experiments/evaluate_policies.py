@@ -12,6 +12,7 @@ from engagex_sim.execution import workers
 from engagex_sim.extra import settings_like
 from engagex_sim.log import LogBlocks
 from engagex_sim.models.device import on_usable_device
+from engagex_sim.ope.intervals import refit_notes
 from engagex_sim.policy import Policy, policy_name
 from engagex_sim.policy_states import policy_by_state
 from engagex_sim.preparation import Prepared, prepare, with_extra
@@ -64,7 +65,7 @@ def evaluate_policies(name: str, options: Options, command: str) -> None:
         write_result(run.result, directory, command)
 
     run = evaluated(name, options, terminal, write)
-    terminal.show(result_table(answers(run.result)))
+    terminal.show(result_table(answers(run.result), terminal.name_width))
     say_answers(run.result, terminal)
     terminal.say(f"Report: {directory / 'report.html'}", on_one_line=True)
 
@@ -107,14 +108,15 @@ def evaluated(
             if extra_files is not None:
                 progress("reading the extra log")
                 like = settings_like(source.log.facts, settings)
-                extra = stack.enter_context(blocks_from(extra_files, options, like))
+                extra = stack.enter_context(blocks_from(extra_files, options, like, strangers=True))
                 prepared = with_extra(prepared, extra, like)
         if options["policies"] is None and not prepared.facts.contact_is_a_choice:
             policies = [policy for policy in policies if not isinstance(policy, Never)]  # nobody can be left alone
         prepared.evaluation.rules_of(settings)  # what does not suit the log is refused before anything slow begins
         names = [policy_name(policy) for policy in policies]
         terminal.say(plan(source.name, names, source.log.quality, prepared.facts, settings))
-        for note in [*prepared.notes, *rule_notes(settings), *sent_elsewhere(settings)]:
+        own = [*rule_notes(settings), *refit_notes(settings.refit_boot), *sent_elsewhere(settings)]
+        for note in [*prepared.notes, *own]:
             terminal.say(note)
         for policy in _try_out(policies, prepared):
             terminal.say(reads_results(policy))

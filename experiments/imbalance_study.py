@@ -16,9 +16,9 @@ from engagex_sim.worlds import WORLDS
 from experiments.imbalance.figure import draw
 from experiments.imbalance.measure import Task, measure
 from experiments.imbalance.page import page
-from experiments.imbalance.sentences import sentences
+from experiments.imbalance.sentences import sentences, uncompared
 from experiments.imbalance.summary import NOTHING, Found, summarised
-from experiments.inputs import Options, files_from, output_directory, settings_from
+from experiments.inputs import Options, check_own_log, files_from, output_directory, settings_from
 from experiments.terminal import Terminal
 
 STRATEGIES: tuple[str, ...] = get_args(Imbalance)
@@ -44,6 +44,7 @@ def run_imbalance_study(options: Options, command: str) -> None:
     files = files_from(options)
     if files is not None and options["worlds"] is not None:
         raise InputError("--worlds and a log of your own are two studies; give one of them.")
+    check_own_log(options, files, "n_users")
     logs = [OWN_LOG] if files else _known("worlds", options["worlds"], STUDIED, tuple(WORLDS))
     directory = output_directory(options["out"], "imbalance_study")
     tasks = [
@@ -67,14 +68,17 @@ def run_imbalance_study(options: Options, command: str) -> None:
         f"Comparing {listing(strategies)} on {what}: {counted(chosen['repeats'], 'repeat')},"
         f" {counted(settings.threads, 'process', 'processes')}."
     )
-    rows = _measured(tasks, settings.threads, terminal)
+    parts = _measured(tasks, settings.threads, terminal)
+    without = left_out(tasks, parts, chosen["repeats"])
+    rows = pd.concat([part for part in parts if len(part)], ignore_index=True)
     summary = summarised(rows)
+    said = [*sentences(Found(summary)), *without]
     with written_whole(directory) as folder:
         write_text(folder / "logs.csv", csv_text(rows))
         write_text(folder / "imbalance.csv", csv_text(summary))
         draw(summary, folder / "imbalance.png")
-        write_text(folder / "imbalance.md", page(summary, settings, chosen, command, what if files else None))
-    for sentence in sentences(Found(summary)):
+        write_text(folder / "imbalance.md", page(summary, said, settings, chosen, command, what if files else None))
+    for sentence in said:
         terminal.say(sentence)
     terminal.say(f"Written: {directory}", on_one_line=True)
 
@@ -98,15 +102,27 @@ def _of_repeat(settings: Settings, log: str, repeat: int, strategy: str) -> Sett
     return settings.model_copy(update=change)
 
 
-def _measured(tasks: Sequence[Task], processes: int, terminal: Terminal) -> pd.DataFrame:
-    parts = []
+def left_out(tasks: Sequence[Task], parts: Sequence[pd.DataFrame], repeats: int) -> list[str]:
+    """A sentence for every log of which repeats have no row. Raises `InputError` where all are like that."""
+    missing = {task.log: set[int]() for task in tasks}
+    for task, part in zip(tasks, parts, strict=True):
+        if part.empty:
+            missing[task.log].add(task.repeat)
+    of_world = tasks[0].files is None
+    if all(part.empty for part in parts):
+        raise InputError(uncompared(listing(list(missing)), repeats, repeats, of_world))
+    return [uncompared(log, len(without), repeats, of_world) for log, without in missing.items() if without]
+
+
+def _measured(tasks: Sequence[Task], processes: int, terminal: Terminal) -> list[pd.DataFrame]:
+    parts: list[pd.DataFrame] = []
     count = min(processes, len(tasks))
     with workers("processes" if count > 1 else "threads", count) as over, terminal.progress() as progress:
         progress("measuring", 0, len(tasks))
         for task, part in zip(tasks, over(partial(_nth, list(tasks)), len(tasks)), strict=True):
             parts.append(part)
             progress(f"{task.log}, repeat {task.repeat + 1}, {task.settings.imbalance}", len(parts), len(tasks))
-    return pd.concat(parts, ignore_index=True)
+    return parts
 
 
 def _nth(tasks: Sequence[Task], number: int) -> pd.DataFrame:

@@ -90,23 +90,36 @@ def extra_files_from(options: Options, main: Files | None) -> Files | None:
         missing, given = ("triggers", "actions") if triggers is None else ("actions", "triggers")
         raise InputError(f"--extra-{missing} is missing: a log is two files, and only --extra-{given} is given.")
     check_there(triggers, actions)
-    return Files(Path(triggers), Path(actions), main.users)
+    extra = Files(Path(triggers), Path(actions), main.users)
+    if all(a.resolve() == b.resolve() for a, b in ((extra.triggers, main.triggers), (extra.actions, main.actions))):
+        raise InputError("The extra log is the log itself; give another one, or leave the --extra options out.")
+    return extra
 
 
 def check_world(options: Options, files: Files | None) -> None:
     """Raise `InputError` where a world is asked for that there is not, or beside files."""
     if options["world"] not in (None, *WORLDS):
         raise InputError(f"There is no world {options['world']!r}; there are: {', '.join(WORLDS)}.")
-    about = next((name for name in ("world", "n_users") if options[name] is not None), None)
+    check_own_log(options, files, "world", "n_users")
+
+
+def check_own_log(options: Options, files: Files | None, *of_worlds: str) -> None:
+    """Raise `InputError` where an option that only a world has a use for is given beside files."""
+    about = next((name for name in of_worlds if options[name] is not None), None)
     if about is not None and files is not None:
         raise InputError(f"--{about.replace('_', '-')} is about a synthetic world; leave it out for a log of your own.")
 
 
-def blocks_from(files: Files, options: Options, settings: LogSettings) -> LogBlocks:
+def blocks_from(files: Files, options: Options, settings: LogSettings, strangers: bool = False) -> LogBlocks:
     """The log in blocks, kept in the cache unless --no-cache says otherwise."""
-    cache = None if options["no_cache"] else cache_directory()
     return read_blocks(
-        files.triggers, files.actions, files.users, settings, threads=int(options["threads"]), cache=cache
+        files.triggers,
+        files.actions,
+        files.users,
+        settings,
+        threads=int(options["threads"]),
+        cache=None if options["no_cache"] else cache_directory(),
+        strangers=strangers,
     )
 
 

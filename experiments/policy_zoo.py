@@ -21,7 +21,7 @@ from engagex_sim.report.tables import csv_text, write_text
 from engagex_sim.whole import written_whole
 from experiments.evaluate_policies import Policies, Run, evaluated, say_answers
 from experiments.inputs import Options, output_directory
-from experiments.terminal import NAME_WIDTH, Progress, Terminal, verdict_text
+from experiments.terminal import Progress, Terminal, verdict_text
 from experiments.zoo.ceiling import ceiling
 from experiments.zoo.figure import zoo_figure
 from experiments.zoo.timed import Timed, costs, timed
@@ -73,7 +73,7 @@ def policy_zoo(options: Options, command: str) -> None:
         found.append(ranking)
 
     run = evaluated("policy_zoo", options, terminal, write, watched)
-    terminal.show(_shown(found[0].table))
+    terminal.show(ranking_table(found[0].table, terminal.name_width))
     say_answers(run.result, terminal)
     terminal.say(found[0].sentence)
     terminal.say(f"Ranking: {directory / 'ranking.png'}. Report: {directory / 'report.html'}", on_one_line=True)
@@ -150,7 +150,7 @@ def _title(table: pd.DataFrame) -> str:
     return f"{best['policy']} is better, with {change} interests and {contacts} contacts"
 
 
-def _shown(table: pd.DataFrame) -> Table:
+def ranking_table(table: pd.DataFrame, name_width: int) -> Table:
     """The ranking for the terminal: numbers of refused policies are not shown, for they would be believed."""
     shown = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     shown.add_column("policy", no_wrap=True)
@@ -163,7 +163,7 @@ def _shown(table: pd.DataFrame) -> Table:
         hidden = row["refused"]
         change = _change(row)
         shown.add_row(
-            fill(row["policy"], NAME_WIDTH),
+            fill(row["policy"], name_width),
             number(row["contacts_per_user"]),
             UNDEFINED if hidden else number(row["interests_per_user"]),
             *([number(row["truth"])] if known else []),

@@ -21,7 +21,7 @@ from engagex_sim.ope.verdict import BETTER, UNANSWERABLE, WORSE
 from engagex_sim.report.answers import CONTACTS, Answer, Estimate
 from engagex_sim.report.formats import UNDEFINED, number, number_range, percent
 
-NAME_WIDTH = 14  # of a policy, so that all columns fit on 80
+COLUMNS, NAME_WIDTH = 80, 14  # of a policy, so that all columns fit; a wider terminal leaves its rest to the names
 STYLES = {BETTER: "green", WORSE: "red", UNANSWERABLE: "yellow"}
 
 
@@ -39,6 +39,11 @@ class Terminal:
         self._err = Console(stderr=True, highlight=False, markup=False, emoji=False)
         self._quiet = quiet
         self._began = time.monotonic()
+
+    @property
+    def name_width(self) -> int:
+        """Letters of a policy's name on one line of a table."""
+        return NAME_WIDTH + max(0, self._out.width - COLUMNS)
 
     def say(self, text: str, *, on_one_line: bool = False) -> None:
         """A paragraph; broken into lines on a terminal only, so that a pipe gets one line, and a path never."""
@@ -81,7 +86,7 @@ class Terminal:
             )
 
 
-def result_table(found: Sequence[Answer]) -> Table:
+def result_table(found: Sequence[Answer], name_width: int) -> Table:
     """One row per policy: contacts and interests per user, the lift in interests with its interval, the verdict."""
     in_a_world = any(not math.isnan(answer.primary.truth) for answer in found)
     table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
@@ -98,7 +103,7 @@ def result_table(found: Sequence[Answer]) -> Table:
         else:
             interests, lift = _interests(answer.primary), "" if answer.is_current else _lift(answer.primary)
         verdict = verdict_text(answer.primary.verdict)
-        table.add_row(fill(answer.policy, NAME_WIDTH), contacts, interests, *truth, lift, verdict)
+        table.add_row(fill(answer.policy, name_width), contacts, interests, *truth, lift, verdict)
     return table
 
 

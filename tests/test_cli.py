@@ -203,12 +203,20 @@ def test_the_table_loses_nothing_on_80_columns_and_hides_refused_numbers(capsys,
         Answer("of_a_very_long_name", {PRIMARY: Estimate(**wide, **lift, verdict=NO_DIFFERENCE)}),
         Answer("refused", {PRIMARY: Estimate(**{**wide, "value": 0.789}, **lift, verdict=UNANSWERABLE)}),
     ]
-    Terminal().show(result_table(found))
+    terminal = Terminal()
+    terminal.show(result_table(found, terminal.name_width))
     out = capsys.readouterr().out
     assert all(len(line) <= 80 for line in out.splitlines())
     for text in ("−0.000188 … 0.0249", "−283 … +377 %", "of_a_very_long", "difference", "answered", "log"):
         assert text in out
     assert "0.789" not in out
+
+
+def test_a_wider_terminal_leaves_names_whole(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "90")
+    terminal = Terminal()
+    terminal.show(result_table([Answer("of_a_very_long_name", {PRIMARY: Estimate(0.01)})], terminal.name_width))
+    assert "of_a_very_long_name" in capsys.readouterr().out
 
 
 def test_the_same_seed_gives_the_same_files_wherever_they_go(run, tmp_path, log):
@@ -237,6 +245,8 @@ def test_a_held_out_share_and_refits_are_announced_and_done(run, log):
     first, *_ = out.splitlines()
     assert "Models and policies learn once, from 60 % of the users, and are evaluated on the other 40 %;" in first
     assert "All of it is fitted 2 more times, on resampled users, which takes about 2 times as long." in first
+    rough = "An interval from 2 refits is rough; 20 or more tell its width."
+    assert out.count(rough) == 1 and rough in Path("result/report.html").read_text(encoding="utf-8")
     assert set(pd.read_csv("result/intervals.csv")["method"]) == {"bootstrap", "influence", "bernstein", "refit"}
     config = tomllib.loads(Path("result/config.toml").read_text(encoding="utf-8"))
     assert (config["settings"]["holdout"], config["settings"]["refit_boot"]) == (0.4, 2)

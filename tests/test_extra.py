@@ -168,6 +168,22 @@ def test_columns_that_do_not_match_are_refused(prepared, logs):
         Extra.of(log, other, SETTINGS)
 
 
+def test_contacts_of_the_log_itself_do_not_count_twice(prepared, logs):
+    """They are left out of the extra log; where there are no others, it is refused."""
+    before, both = prepared
+    main_log, (triggers, actions) = logs
+    like = settings_like(read_log(main_log.triggers, main_log.actions, None, SETTINGS).facts, SETTINGS)
+    everything = [pd.concat(pair) for pair in ((main_log.triggers, triggers), (main_log.actions, actions))]
+    found = Extra.of(read_log(*everything, None, like), before.timeline, like)
+    assert found.copies == len(before.timeline.contacts())
+    assert len(found.contacts) == len(both.extra.contacts)
+    assert both.extra.copies == 0
+    assert f"{found.copies:,} contacts that this log has itself are left out)." in found.sentence
+    some = main_log.actions.iloc[::2]
+    with pytest.raises(InputError, match=f"copy: all of its {len(some)} contacts, by user and time, are in the log"):
+        Extra.of(read_log(main_log.triggers, some, None, like), before.timeline, like)
+
+
 def test_from_the_command_line_every_row_is_accounted_for(logs, tmp_path, monkeypatch, capsys):
     """The sentence, the account and the rejected rows of a run with an extra log."""
     monkeypatch.chdir(tmp_path)
@@ -189,6 +205,8 @@ def test_from_the_command_line_every_row_is_accounted_for(logs, tmp_path, monkey
 
     assert main([*log, "--extra-triggers", "more_t.csv"]) == 2
     assert "--extra-actions is missing" in capsys.readouterr().err
+    assert main([*log, "--extra-triggers", "./t.csv", "--extra-actions", str(tmp_path / "a.csv")]) == 2
+    assert "The extra log is the log itself" in capsys.readouterr().err
     assert main(["baseline_vs_xgb", "--extra-triggers", "t", "--extra-actions", "a"]) == 2
     assert "give --triggers and --actions too" in capsys.readouterr().err
     assert main([*log, "--extra-triggers", "more_t.csv", "--extra-actions", "nope.csv"]) == 2

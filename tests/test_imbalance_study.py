@@ -10,6 +10,7 @@ import pytest
 
 from engagex_sim.crossfit import fit
 from engagex_sim.dependence import Carried
+from engagex_sim.errors import InputError
 from engagex_sim.models.calibrate import Calibration
 from engagex_sim.models.learned import Learned
 from engagex_sim.ope.verdict import BETTER, UNANSWERABLE
@@ -18,10 +19,10 @@ from engagex_sim.settings import Imbalance, Settings
 from engagex_sim.states import NO_STATE
 from engagex_sim.timeline import Timeline
 from engagex_sim.worlds import WORLDS, frames, logged_decisions, visible
-from experiments.imbalance.measure import AS_TRAINED, COLUMNS, HELD_OUT, LIFT, RECALIBRATED, uncalibrated
+from experiments.imbalance.measure import AS_TRAINED, COLUMNS, HELD_OUT, LIFT, RECALIBRATED, Task, uncalibrated
 from experiments.imbalance.sentences import INTERESTS, answer, recommendation, sentences
 from experiments.imbalance.summary import Found, summarised
-from experiments.imbalance_study import OWN_LOG, STRATEGIES
+from experiments.imbalance_study import OWN_LOG, STRATEGIES, left_out
 from experiments.run import main
 
 
@@ -73,8 +74,25 @@ def test_it_recommends_what_is_better_beyond_chance_and_by_enough() -> None:
     assert recommendation(tiny).startswith("Recommendation: keep --imbalance none.")
     worse = interests({"none": base, "smote": [26.0, 28.1, 24.0, 27.0]})
     assert "Worse: smote on visits." in recommendation(worse)
-    once = interests({"none": base[:1], "smote": [90.0]})
-    assert recommendation(once).startswith("Recommendation: keep --imbalance none.")
+
+
+def test_one_repeat_recommends_nothing_since_it_has_no_standard_error() -> None:
+    once = interests({"none": [30.0], "smote": [90.0]})
+    assert recommendation(once).startswith("No recommendation follows from one repeat: whether a difference is more")
+    told = sentences(once)
+    assert any("against that: smote on visits +200.0 %." in sentence for sentence in told)
+    assert not any("standard error" in sentence or "more than chance and" in sentence for sentence in told)
+
+
+def test_one_other_strategy_is_told_once() -> None:
+    key = (RECALIBRATED, HELD_OUT)
+    numbers = {"log_loss": (0.5, 0.503), "roc_auc": (0.6, 0.594)}
+    own = [
+        (0, s, *key, name, pair[i], np.nan) for i, s in enumerate(["none", "smote"]) for name, pair in numbers.items()
+    ]
+    told = sentences(Found(summarised(rows(*own, log=OWN_LOG))))
+    assert "less is better), on one split: smote +0.6 %." in told[0]
+    assert told[1] == "Ranking: with none, held-out ROC AUC is 0.600 on your log; smote changes it by −0.006."
 
 
 def test_splits_of_one_log_have_a_mean_and_a_range_and_no_error_or_recommendation() -> None:
@@ -163,6 +181,27 @@ def test_every_strategy_of_the_settings_is_compared() -> None:
     assert get_args(Imbalance) == STRATEGIES
 
 
+def test_logs_with_too_few_interests_are_named_and_refused_where_there_is_no_other() -> None:
+    tasks = [Task(log, repeat, Settings()) for log in ("visits", "null") for repeat in range(2)]
+    some, none = rows((0, "none", AS_TRAINED, HELD_OUT, "roc_auc", 0.5, np.nan)), pd.DataFrame(columns=COLUMNS)
+    said = left_out(tasks, [some, some, none, some], repeats=2)
+    assert len(said) == 1 and said[0].startswith("On null nothing could be compared in 1 of 2 repeats, which count")
+    assert left_out(tasks, [some, some, none, none], repeats=2)[0].startswith(
+        "On null nothing could be compared: there"
+    )
+    with pytest.raises(InputError, match="On visits and null nothing could be compared: there"):
+        left_out(tasks, [none] * 4, repeats=2)
+
+
+def test_a_log_without_interests_is_refused_before_anything_is_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    few = ("--small", "--worlds", "visits", "--n-users", "30", "--repeats", "1", "--strategies", "none,smote")
+    assert main(["imbalance_study", *few, "--threads", "1", "--quiet", "--out", str(tmp_path / "out")]) == 2
+    assert "On visits nothing could be compared: there are too few interests" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 OPTIONS = ("--grid", "light", "--quiet", "--threads", "1", "--repeats", "2")
 
 
@@ -226,6 +265,7 @@ def test_of_a_log_of_ones_own_there_are_metrics_and_verdicts_and_no_truth(tmp_pa
         (["--repeats", "0"], "--repeats and --n-users are at least 1."),
         (["--grid", "huge"], "The grid is one of light, small, full, or a JSON or TOML file"),
         (["--triggers", "t.csv"], "--actions is missing"),
+        (["--n-users", "500", "--triggers", "t.csv", "--actions", "a.csv"], "--n-users is about a synthetic world;"),
         (["--worlds", "visits", "--triggers", "t.csv", "--actions", "a.csv"], "two studies; give one of them"),
     ],
 )

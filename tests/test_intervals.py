@@ -9,6 +9,7 @@ from engagex_sim.ope.intervals import (
     influence_interval,
     interval,
     refit_interval,
+    refit_notes,
     smallest_lift,
 )
 from engagex_sim.ope.moments import Others
@@ -103,6 +104,10 @@ def test_golden_refit_interval() -> None:
     assert np.isnan([low[1], high[1]]).all()
     assert np.isnan(refit_interval(np.array([10.0]), np.array([[1.0]]))).all()
     assert np.isnan(refit_interval(np.array([10.0]), np.array([[1.0], [np.nan], [2.0]]))).all()
+
+
+def test_few_refits_are_called_rough() -> None:
+    assert [len(refit_notes(refits)) for refits in (0, 2, 19, 20)] == [0, 1, 1, 0]
 
 
 @pytest.mark.parametrize("refits", [2, 4, 15])

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from engagex_sim.errors import InputError
-from engagex_sim.log import Log, read_log
+from engagex_sim.log import Log, read_blocks, read_log
 from engagex_sim.settings import LogSettings
 
 TRIGGERS = "guid,date,trigger,type\nu1,2024-05-01 09:00:00,1,a\nu2,2024-05-02 09:00:00,2,b\n"
@@ -26,6 +26,18 @@ def read(folder: Path, triggers: str | bytes = TRIGGERS, actions: str | bytes = 
 
 def dated(*dates: str) -> str:
     return "guid,date,trigger,type\n" + "".join(f"u{i},{date},1,a\n" for i, date in enumerate(dates))
+
+
+def test_a_file_of_users_that_names_none_of_the_logs_is_refused_with_an_example_of_each(tmp_path: Path) -> None:
+    for name, content in (("t.csv", TRIGGERS), ("a.csv", ACTIONS), ("crm.csv", "guid,age\n0017,30\n0018,40\n")):
+        (tmp_path / name).write_text(content)
+    files, settings = [tmp_path / name for name in ("t.csv", "a.csv", "crm.csv")], LogSettings(allow_orphans=1)
+    told = "None of the 2 users of the log is in crm.csv: a guid of the log is 'u1', and one of crm.csv '0017'. Name"
+    for _ in range(2):  # what the cache keeps is refused again
+        with pytest.raises(InputError, match=f"^{told}"):
+            read_blocks(*files, settings, cache=tmp_path / "cache")
+    with read_blocks(*files, settings, strangers=True) as log:  # a log that only lends its contacts
+        assert log.quality.users_not_listed == 2
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,12 @@ from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
+from matplotlib.text import Text
 from report_example import READER, STORIES, Story, example_result
 from report_example_tables import exploration, flags
 
 from engagex_sim.ope.verdict import BETTER
+from engagex_sim.report.bounds import hidden_cause_figure
 from engagex_sim.report.gallery import Picture
 from engagex_sim.report.page import render_report
 from engagex_sim.report.sentences import headline_sentence
@@ -136,6 +138,19 @@ def test_hidden_causes_are_told_in_words_with_what_they_are_worth() -> None:
     assert "is no independent news" in hidden
 
 
+def test_a_verdict_that_its_own_interval_contradicts_is_called_a_joint_one() -> None:
+    """The interval of random_matched alone leaves out 0; its verdict, for all strategies at once, is no difference."""
+    result = example_result()
+    table = result.sensitivity
+    own = (table["policy"] == "random_matched") & (table["strength"] == 1.0)
+    told = replace(result, sensitivity=table.assign(lift_low=table["lift_low"].mask(own, 0.0001)))
+    hidden = plain(outline(page_of(told)).text).partition("If something hidden drove both contact and interest")[2]
+    assert "random_matched: its own interval leaves out 0, but jointly with the other strategies" in hidden
+    assert "so one of them may leave out 0 where the verdict" in plain(outline(page_of(told)).text)
+    words = {text.get_text() for text in hidden_cause_figure(told).findobj(Text)}
+    assert "not told from 0 jointly\nwith the other strategies" in words and "not told from 0 anyway" not in words
+
+
 def test_what_would_make_it_answerable_is_told_for_refused_policies_only() -> None:
     text = plain(outline(page_of(example_result())).text)
     plans = text.rpartition("What would make it answerable")[2].partition("What is assumed")[0]
@@ -260,3 +275,23 @@ def test_the_true_change_compares_truth_with_truth() -> None:
     page = page_of(replace(result, summary=summary))
     row = page[page.index("</span>uniform</th>") :].partition("</tbody>")[0]
     assert "+50\u00a0%" in row
+
+
+def test_overlap_that_is_too_small_is_the_number_of_the_refusal() -> None:
+    """9.96 interests and 49.96 contacts are too few: neither is rounded to what is enough."""
+    name = "xgb_greedy"
+    result = example_result(stories={name: replace(STORIES[name], ess=49.96)})
+    table = result.overlap.assign(effective_positives=[9.96])
+    rows = re.findall(r"<tr>.*?</tr>", page_of(replace(result, overlap=table)))
+    cells = [re.findall(r'<td class="number">(.*?)</td>', row) for row in rows if f'"policy">{name}</th>' in row]
+    assert ["49.9", "9.9"] in [[row[0], row[2]] for row in cells if len(row) > 2]
+    enough = re.findall(
+        r'<td class="number">(.*?)</td>', page_of(replace(result, overlap=table.assign(effective_positives=123.4)))
+    )
+    assert "123" in enough and "9.9" not in enough
+
+
+def test_the_table_of_the_model_says_that_train_numbers_are_means() -> None:
+    told = plain(outline(page_of(example_result())).text)
+    assert "Train numbers, the rows too, are means over the models" in told
+    assert "Train numbers, the support too, are means over the models" in told

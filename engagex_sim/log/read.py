@@ -53,13 +53,48 @@ def read_blocks(
     memory: int = MEMORY,
     cache: Path | None = None,
     rows_per_block: int = ROWS_PER_BLOCK,
+    strangers: bool = False,
 ) -> LogBlocks:
     """Read a log likewise, in blocks of whole users of about `rows_per_block` rows, which stay on disk.
 
     `memory` bounds what the database holds; a few blocks come on top of it. With `cache`, a folder, files that were
     read before under the same settings are not read again; data frames are always read, into a temporary folder.
+    `strangers` says whether `users` may name none of the log's users, as where it belongs to another log.
     """
     settings = LogSettings() if settings is None else settings
+    log = _blocks(triggers, actions, users, settings, threads, memory, cache, rows_per_block)
+    if users is not None and not strangers:
+        _check_listed(log, users)
+    return log
+
+
+def _check_listed(log: LogBlocks, users: TableSource) -> None:
+    """Raise `InputError` where not one of the log's users is in the file of users."""
+    if log.quality.users_not_listed < log.quality.users_in_log:
+        return
+    name = "users (data frame)" if isinstance(users, pd.DataFrame) else Path(users).name
+    examples: dict[bool, str] = {}
+    for block in log:
+        for listed in (True, False):
+            for guid in block.user_id[block.user_listed == listed][:1]:
+                examples.setdefault(listed, guid if len(guid) <= 40 else f"{guid[:40]}…")
+    raise InputError(
+        f"None of the {log.quality.users_in_log:,} users of the log is in {name}: a guid of the log is"
+        f" '{examples[False]}', and one of {name} '{examples[True]}'. Name this log's users, or leave it out."
+    )
+
+
+def _blocks(
+    triggers: TableSource,
+    actions: TableSource,
+    users: TableSource | None,
+    settings: LogSettings,
+    threads: int,
+    memory: int,
+    cache: Path | None,
+    rows_per_block: int,
+) -> LogBlocks:
+    """The log, read anew or from the cache."""
     sources = {"triggers": triggers, "actions": actions} | ({} if users is None else {"users": users})
     write = partial(
         build, sources=sources, settings=settings, threads=threads, memory=memory, rows_per_block=rows_per_block

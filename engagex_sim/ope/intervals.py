@@ -8,6 +8,7 @@ from engagex_sim.ope.moments import NOBODY, Others, mean_and_deviation
 
 LEVEL = 0.95
 NORMAL = 1.959963984540054  # two-sided, of LEVEL
+ENOUGH_REFITS = 20  # for their interval to have about the width that many more would give
 
 
 def interval(
@@ -55,6 +56,13 @@ def refit_interval(estimate: FloatArray, replicates: FloatArray) -> tuple[FloatA
     reach = quantile * _without_rounding(inside.std(axis=0, ddof=1), centre)
     low[defined], high[defined] = centre - reach, centre + reach
     return low, high
+
+
+def refit_notes(refits: int) -> list[str]:
+    """That the interval from few refits is rough."""
+    if not 0 < refits < ENOUGH_REFITS:
+        return []
+    return [f"An interval from {refits} refits is rough; {ENOUGH_REFITS} or more tell its width."]
 
 
 def influence_interval(estimate: FloatArray, jackknife: FloatArray) -> tuple[FloatArray, FloatArray]:

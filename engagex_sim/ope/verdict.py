@@ -33,18 +33,18 @@ def refusal(overlap: Overlap) -> str | None:
         )
     if overlap.ess < MIN_ESS:
         return (
-            f"the logged contacts that fit this policy are worth only {_below(overlap.ess):,.1f} contacts;"
+            f"the logged contacts that fit this policy are worth only {below(overlap.ess):,.1f} contacts;"
             f" {MIN_ESS:.0f} are needed"
         )
     if overlap.expected_positives < MIN_EXPECTED_POSITIVES:
         return (
             f"the logged contacts that fit this policy are worth only {overlap.ess:,.0f} contacts, which bring"
-            f" {_below(overlap.expected_positives):.1f} interests at the log's share of them;"
+            f" {below(overlap.expected_positives):.1f} interests at the log's share of them;"
             f" {MIN_EXPECTED_POSITIVES:.0f} are needed"
         )
     if overlap.effective_positives < MIN_POSITIVES:
         return (
-            f"only {_below(overlap.effective_positives):.1f} interests, in effect, stand behind the number;"
+            f"only {below(overlap.effective_positives):.1f} interests, in effect, stand behind the number;"
             f" {MIN_POSITIVES:.0f} are needed"
         )
     if abs(overlap.balance_z) > MAX_BALANCE_Z and abs(overlap.imbalance) > MAX_IMBALANCE:
@@ -55,7 +55,7 @@ def refusal(overlap: Overlap) -> str | None:
     return None
 
 
-def _below(value: float) -> float:
+def below(value: float) -> float:
     """To one decimal downwards: 9.96 is less than 10, and must not be shown as 10.0."""
     return math.floor(10 * value) / 10
 

@@ -35,10 +35,17 @@ def breaking_points(result: Result) -> dict[str, float]:
     return {policy: point if policy in told else math.nan for policy, point in points}
 
 
+def told_alone(result: Result) -> set[str]:
+    """The policies whose own interval, without a hidden cause, leaves out 0; the verdict goes by the one for all."""
+    table = result.sensitivity
+    told = (table["strength"] == SHOWN[0]) & ((table["lift_low"] > 0) | (table["lift_high"] < 0))
+    return set(table.loc[told, "policy"].astype(str))
+
+
 def hidden_cause_figure(result: Result) -> "Figure":
     """Bars in percent of the current strategy: the lift's 95 % interval without a hidden cause, and with ever stronger
     ones."""
-    shown, points = bounded(result), breaking_points(result)
+    shown, points, alone = bounded(result), breaking_points(result), told_alone(result)
     current, colours = float(headline(result, CURRENT, PRIMARY)["value"]), style.policy_colours(result)
     ends = {
         (str(row["policy"]), float(row["strength"])): (float(row["lift_low"]), float(row["lift_high"]))
@@ -51,7 +58,7 @@ def hidden_cause_figure(result: Result) -> "Figure":
             low, high = (100 * end / current for end in ends[answer.policy, strength])
             ax.barh(row, high - low, left=low, height=0.5, color=_paler(colours[answer.policy], white), linewidth=0)
         ax.annotate(
-            _breaks(points.get(answer.policy, math.nan)),
+            _breaks(points.get(answer.policy, math.nan), answer.policy in alone),
             (1.02, row),
             xycoords=("axes fraction", "data"),
             va="center",
@@ -89,9 +96,9 @@ def _message(shown: list[Answer], points: dict[str, float]) -> str:
     return f"The gain of {style.name_of(sturdiest)} withstands hidden causes below strength {number(finite[sturdiest])}"
 
 
-def _breaks(point: float) -> str:
+def _breaks(point: float, alone: bool) -> str:
     if math.isnan(point):
-        return "not told from 0 anyway"
+        return "not told from 0 jointly\nwith the other strategies" if alone else "not told from 0 anyway"
     return "holds for any" if math.isinf(point) else f"explained from {number(point)} on"
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 from engagex_sim.exploration import chosen
 from engagex_sim.ope.verdict import BETTER, WORSE
 from engagex_sim.report.answers import Answer, answers
-from engagex_sim.report.bounds import bounded, breaking_points
+from engagex_sim.report.bounds import bounded, breaking_points, told_alone
 from engagex_sim.report.formats import UNDEFINED, count, counted, number, number_range, percent
 from engagex_sim.result import CURRENT, PRIMARY, Result, headline
 
@@ -115,11 +115,16 @@ def interval_table(result: Result, found: Sequence[Answer]) -> dict[str, Any]:
 
 def hidden_cause_sentences(result: Result) -> list[str]:
     """For every answered policy, the strength of a hidden cause that could explain its whole lift."""
-    points = breaking_points(result)
-    return [_hidden_cause(answer.policy, points.get(answer.policy, math.nan)) for answer in bounded(result)]
+    points, alone = breaking_points(result), told_alone(result)
+    return [_hidden_cause(a.policy, points.get(a.policy, math.nan), a.policy in alone) for a in bounded(result)]
 
 
-def _hidden_cause(policy: str, point: float) -> str:
+def _hidden_cause(policy: str, point: float, alone: bool) -> str:
+    if math.isnan(point) and alone:
+        return (
+            f"{policy}: its own interval leaves out 0, but jointly with the other strategies, which is what the verdict"
+            " goes by, its lift cannot be told from 0 even without a hidden cause."
+        )
     if math.isnan(point):
         return f"{policy}: its lift cannot be told from 0 even without a hidden cause."
     if math.isinf(point):

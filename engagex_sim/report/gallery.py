@@ -195,6 +195,6 @@ def _weights_alt(result: Result) -> str:
 def _hidden_alt(result: Result) -> str:
     points = bounds.breaking_points(result)
     told = [f"{a.policy} {number(points[a.policy])}" for a in bounds.bounded(result) if a.policy in points]
-    return "Strength of a hidden cause that could explain the whole lift (—: the lift is not told from 0 anyway): " + (
+    return "Strength of a hidden cause that could explain the whole lift (—: the verdict tells no lift from 0): " + (
         ", ".join(told)
     )

@@ -11,7 +11,7 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from engagex_sim.log import FileQuality
-from engagex_sim.ope.verdict import BETTER, NO_DIFFERENCE, UNANSWERABLE, WORSE
+from engagex_sim.ope.verdict import BETTER, MIN_ESS, MIN_POSITIVES, NO_DIFFERENCE, UNANSWERABLE, WORSE, below
 from engagex_sim.report import cautions, formats, sentences, style
 from engagex_sim.report.answers import CONTACTS, INTERESTED, PROFIT, Answer, Estimate, answers, by_estimator
 from engagex_sim.report.formats import UNDEFINED, count, number, number_range, percent, percent_range, sentence
@@ -159,7 +159,7 @@ def _certainty(answer: Answer, result: Result) -> dict[str, str]:
         )
     return {
         "policy": answer.policy,
-        "ess": count(estimate.ess),
+        "ess": _or_scarce(count(estimate.ess), estimate.ess, MIN_ESS),
         "share": percent(estimate.ess / contacts) if contacts else UNDEFINED,
         "largest": percent(estimate.max_weight_share),
         "interests": _interests_behind(answer, result),
@@ -171,7 +171,15 @@ def _certainty(answer: Answer, result: Result) -> dict[str, str]:
 def _interests_behind(answer: Answer, result: Result) -> str:
     """How many interests carry the number, in effect."""
     rows = result.overlap.loc[result.overlap["policy"] == answer.policy, "effective_positives"]
-    return number(float(rows.iloc[0])) if len(rows) and not math.isnan(answer.primary.ess) else UNDEFINED
+    if not len(rows) or math.isnan(answer.primary.ess):
+        return UNDEFINED
+    interests = float(rows.iloc[0])
+    return _or_scarce(number(interests), interests, MIN_POSITIVES)
+
+
+def _or_scarce(text: str, value: float, needed: float) -> str:
+    """The text, or where the value is less than is needed the number as the refusal tells it."""
+    return f"{below(value):.1f}" if value < needed else text
 
 
 def _balance(answer: Answer, result: Result) -> str:

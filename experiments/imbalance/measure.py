@@ -104,7 +104,7 @@ def uncalibrated(learned: Learned) -> Learned:
 
 
 def measure(task: Task) -> pd.DataFrame:
-    """Everything that is compared, one number a row.
+    """Everything that is compared, one number a row; no row where a log has too few interests to compare anything.
 
     The subject is a part of the users (train or held-out) or a policy. Of a policy in a world the true values are rows,
     and the estimates stand beside their truth.
@@ -121,12 +121,20 @@ def _measured(task: Task, prepared: Prepared) -> pd.DataFrame:
         policies = [policy for policy in policies if policy_name(policy) != "xgb_profit"]
     remembering = Remembering()
     fitted = cross_fit(prepared, policies, task.settings, checkpoint=remembering)
+    if not _comparable(fitted):
+        return pd.DataFrame(columns=COLUMNS)
     raw = cross_fit(prepared, policies, task.settings, checkpoint=Uncalibrated(remembering.learned))
     rows = []
     for stage, found in ((AS_TRAINED, raw), (RECALIBRATED, fitted)):
         own = [*_model_rows(prepared, found, task.settings), *_policy_rows(task, prepared, found, policies)]
         rows += [{"stage": stage} | row for row in own]
     return pd.DataFrame(rows)
+
+
+def _comparable(found: CrossFitted) -> bool:
+    """Whether anything was learned, and held-out users can be ranked; no strategy changes that."""
+    learned = any(fitted.reward_model.booster is not None for fitted in found.fitted)
+    return learned and len(np.unique(found.observed.reward)) > 1
 
 
 def _model_rows(prepared: Prepared, found: CrossFitted, settings: Settings) -> list[dict[str, Any]]:

@@ -1,7 +1,7 @@
 """The study of imbalance as a page: first what it says, then the tables behind it."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -10,7 +10,7 @@ from engagex_sim.report.formats import counted, number
 from engagex_sim.result import HEADLINE
 from engagex_sim.settings import Settings
 from experiments.imbalance.measure import AS_TRAINED, HELD_OUT, RECALIBRATED, TRAIN
-from experiments.imbalance.sentences import GREEDY, INTERESTS, PROFIT, TOLD, against_none, answer, sentences
+from experiments.imbalance.sentences import GREEDY, INTERESTS, PROFIT, TOLD, against_none, answer
 from experiments.imbalance.summary import NOTHING, Found
 from experiments.imbalance.words import give_or_take, signed, thousand
 
@@ -27,26 +27,24 @@ Every strategy gets the same logs, folds and grid. *As trained* are the probabil
 *recalibrated* those after a logistic calibration on held-out users, which is what every run uses."""
 
 
-def page(summary: pd.DataFrame, settings: Settings, chosen: Mapping[str, Any], command: str, file: str | None) -> str:
-    """The page in Markdown."""
+def page(
+    summary: pd.DataFrame,
+    said: Sequence[str],
+    settings: Settings,
+    chosen: Mapping[str, Any],
+    command: str,
+    file: str | None,
+) -> str:
+    """The page in Markdown: `said`, the sentences that follow from the summary, comes first."""
     found = Found(summary)
     what = f"the log {file}, split anew in each repeat" if file else "synthetic worlds, another log in each repeat"
     size = "" if file else f" of {chosen['n_users']:,} users"
-    lines = (
-        "the range of the difference to none over the splits"
-        if file
-        else "two standard errors of the difference to none on the same logs"
-    )
-    spread = (
-        "The splits share their rows: their range tells nothing of how another log would come out."
-        if file
-        else "`±` is one standard error over the repeats; differences are on the same logs."
-    )
+    lines, spread = _once(file) if chosen["repeats"] == 1 else _over_repeats(file)
     parts = [
         "# What to do about few interests",
-        "\n".join(f"* {sentence}" for sentence in sentences(found)),
+        "\n".join(f"* {sentence}" for sentence in said),
         "![What each strategy does](imbalance.png)",
-        f"Lines: {lines}; of estimated changes 95 % intervals.",
+        lines,
         f"    {command}\n\nOn {what}: {counted(chosen['repeats'], 'repeat')}{size}, {settings.folds} folds, grid"
         f" {settings.grid}, seed {settings.seed}; an interest earns {settings.value:g}, a contact costs"
         f" {settings.cost:g}, so that {PROFIT} contacts where it predicts more than"
@@ -56,6 +54,29 @@ def page(summary: pd.DataFrame, settings: Settings, chosen: Mapping[str, Any], c
         *(part for log in found.logs for part in _tables(found, log)),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _over_repeats(file: str | None) -> tuple[str, str]:
+    """What the figure's lines are, and what the repeats tell."""
+    if file:
+        return (
+            "Lines: the range of the difference to none over the splits; of estimated changes 95 % intervals.",
+            "The splits share their rows: their range tells nothing of how another log would come out.",
+        )
+    return (
+        "Lines: two standard errors of the difference to none on the same logs.",
+        "`±` is one standard error over the repeats; differences are on the same logs.",
+    )
+
+
+def _once(file: str | None) -> tuple[str, str]:
+    """The same of a single repeat."""
+    if file:
+        return "Lines: 95 % intervals of the estimated changes.", "One split does not tell how much another would."
+    return (
+        "One repeat has no standard error, so there are no lines.",
+        "One repeat does not tell how far chance goes; differences are on the same logs.",
+    )
 
 
 def _tables(found: Found, log: str) -> list[str]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from scipy.stats import t
 
 from engagex_sim.ope.verdict import UNANSWERABLE
-from engagex_sim.report.formats import UNDEFINED, counted, listing, number
+from engagex_sim.report.formats import listing, number
 from engagex_sim.result import HEADLINE
 from experiments.imbalance.measure import AS_TRAINED, HELD_OUT, LIFT, RECALIBRATED
 from experiments.imbalance.summary import NOTHING, Found
@@ -39,7 +39,8 @@ def sentences(found: Found) -> list[str]:
 def _ranking(found: Found) -> str:
     base = [f"{found(log, NOTHING, RECALIBRATED, HELD_OUT, 'roc_auc'):.3f} on {log}" for log in found.logs]
     change = _between(found, found.logs, (RECALIBRATED, HELD_OUT, "roc_auc"), "difference", lambda x: signed(x, 3))
-    return f"Ranking: with none, held-out ROC AUC is {listing(base)}; the other strategies change it by {change}."
+    who = f"{others(found)[0]} changes" if len(others(found)) == 1 else "the other strategies change"
+    return f"Ranking: with none, held-out ROC AUC is {listing(base)}; {who} it by {change}."
 
 
 def _f1(found: Found) -> str:
@@ -69,6 +70,7 @@ def _calibration(found: Found) -> str:
 
 def _chosen(found: Found, logs: Sequence[str]) -> str:
     base = [f"{thousand(found(log, NOTHING, RECALIBRATED, GREEDY, INTERESTS))} on {log}" for log in logs]
+    give = ", give or take a standard error" if repeated(found) else ""
     changes = [
         f"{strategy} on {log} {signed(change, 1)} %{give_or_take(error, 1)}"
         for log in logs
@@ -79,7 +81,7 @@ def _chosen(found: Found, logs: Sequence[str]) -> str:
     return (
         f"The policy chosen with it, {GREEDY} with as many contacts as the current strategy, truly earns with none"
         f" {listing(base)} interests per 1,000 contacts"
-        f"{'; against that, give or take a standard error: ' + listing(changes) if changes else ''}."
+        f"{'; against that' + give + ': ' + listing(changes) if changes else ''}."
     )
 
 
@@ -135,29 +137,37 @@ def answer(found: Found, log: str, strategy: str, stage: str, policy: str) -> st
 def _between(
     found: Found, logs: Sequence[str], key: tuple[str, str, str], column: str, told: Callable[[float], str]
 ) -> str:
-    """The least and the largest number of the other strategies over the logs, and whose they are."""
+    """The least and the largest number of the other strategies over the logs, and whose they are; equal ones once."""
     values = [(found(log, s, *key, column), f"{s} on {log}") for log in logs for s in others(found)]
-    known = sorted(pair for pair in values if not math.isnan(pair[0]))
-    if not known:
-        return UNDEFINED
-    return " to ".join(f"{told(value)} ({whose})" for value, whose in (known[0], known[-1]))
+    low, high = min(values), max(values)
+    if told(low[0]) == told(high[0]):
+        return told(low[0])
+    return " to ".join(f"{told(value)} ({whose})" for value, whose in (low, high))
 
 
 def recommendation(found: Found) -> str:
     """What follows from the true interests in worlds, where each repeat is another log.
 
-    A difference counts where a t test on the repeats tells it from 0, all comparisons together (Bonferroni).
+    A difference counts where a t test on the repeats tells it from 0, all comparisons together (Bonferroni). One
+    repeat has no standard error: nothing follows from it.
     """
+    judged = repeated(found)
+    if not judged:
+        return (
+            "No recommendation follows from one repeat: whether a difference is more than chance cannot be told."
+            f" {ALWAYS}"
+        )
     better: list[str] = []
     worse: list[str] = []
-    comparisons = len(found.worlds) * len(others(found))
-    for log in found.worlds:
+    comparisons = len(judged) * len(others(found))
+    for log in judged:
         for strategy in others(found):
             change, error, n = against_none(found, log, strategy)
-            surely = error * t.ppf(1 - (1 - SURE) / (2 * comparisons), n - 1) if n > 1 else math.inf
+            surely = error * t.ppf(1 - (1 - SURE) / (2 * comparisons), n - 1)
             if abs(change) > max(surely, MUCH):
                 (better if change > 0 else worse).append(f"{strategy} on {log}")
-    told = f"by more than chance and {MUCH:g} % in interests per contact"
+    where = "" if judged == found.worlds else f" on {listing(judged)}"
+    told = f"by more than chance and {MUCH:g} % in interests per contact{where}"
     if better:
         return f"Recommendation: try {listing(better)}: better than none {told}; else keep --imbalance none. {ALWAYS}"
     against = f" Worse: {listing(worse)}." if worse else ""
@@ -167,19 +177,19 @@ def recommendation(found: Found) -> str:
 def _of_splits(found: Found, log: str) -> str:
     """The log loss on a log that is split anew in each repeat, which no test can tell from chance."""
     key = (RECALIBRATED, HELD_OUT, "log_loss")
-    base = found(log, NOTHING, *key)
+    base, splits = found(log, NOTHING, *key), int(found(log, NOTHING, *key, "n"))
     parts = []
     for strategy in others(found):
         mean, least, greatest = (
             signed(100 * found(log, strategy, *key, column) / base, 1)
             for column in ("difference", "difference_least", "difference_greatest")
         )
-        parts.append(f"{strategy} {mean} % ({least} … {greatest} %)")
-    splits = counted(int(found(log, NOTHING, *key, "n")), "split")
+        parts.append(f"{strategy} {mean} %{f' ({least} … {greatest} %)' if splits > 1 else ''}")
+    over = f"mean and range over {splits} splits" if splits > 1 else "on one split"
     return (
         f"No recommendation follows from {log} alone: each repeat splits the same rows anew, so whether a difference is"
-        f" more than chance cannot be told. Held-out log loss against none (less is better), mean and range over"
-        f" {splits}: {listing(parts)}. {ALWAYS}"
+        f" more than chance cannot be told. Held-out log loss against none (less is better), {over}: {listing(parts)}."
+        f" {ALWAYS}"
     )
 
 
@@ -189,6 +199,20 @@ def against_none(found: Found, log: str, strategy: str) -> tuple[float, float, f
     change, error, n = (found(log, strategy, *key, column) for column in ("difference", "difference_error", "n"))
     base = found(log, NOTHING, *key)
     return 100 * change / base, 100 * error / base, n
+
+
+def repeated(found: Found) -> list[str]:
+    """The worlds with more than one log, so that a difference has a standard error."""
+    return [log for log in found.worlds if found(log, NOTHING, RECALIBRATED, GREEDY, INTERESTS, "n") > 1]
+
+
+def uncompared(log: str, missing: int, repeats: int, of_world: bool) -> str:
+    """That a log has too few interests, and what helps."""
+    where = "" if missing == repeats else f" in {missing} of {repeats} repeats, which count for nothing"
+    return (
+        f"On {log} nothing could be compared{where}: there are too few interests to learn from, or none to judge by;"
+        f" {'raise --n-users' if of_world else 'it takes a log of more users'}."
+    )
 
 
 def others(found: Found) -> list[str]:
