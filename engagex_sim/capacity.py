@@ -6,10 +6,13 @@ constrained Markov decision processes). Prices are found on training users, so t
 others; `recommend` meets it exactly.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.optimize import brentq
 
 from engagex_sim.columns import FloatArray, IntArray, sums_by
 from engagex_sim.errors import InputError
@@ -18,8 +21,7 @@ from engagex_sim.policy import Context, Policy, action_scores, checked_probabili
 if TYPE_CHECKING:
     from engagex_sim.training import Training
 
-SETTLED = 1e-4  # change of a day's expected contacts, as a share of the capacity, at which prices are found
-MORE_SWEEPS = 20  # than there are days
+SETTLED = 1e-4  # of the capacity: a day's expected contacts that differ by less are as they should be
 FAINT = 1e-6  # of a contact's probability: what is asked about where none is admitted, to know who would be free
 
 
@@ -72,19 +74,52 @@ def rationed(policy: Policy, training: "Training", per_user: float) -> Rationed:
     count = last_day - first_day + 1
     queue = _Queue.of(day[rows] - first_day, score, count)
     most = per_user * t.n_users
-    admitted, before = np.ones(len(rows)), np.full(count, np.inf)
-    # A price changes who is free on later days alone, so each sweep settles one more day for good.
-    for _ in range(count + MORE_SWEEPS):
-        when_free = sums_by(rows, wanted * np.maximum(admitted, FAINT), len(t))
+
+    def contacts(served: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """What each wish would make (m,), were it granted, and what is made on each day (count,)."""
+        when_free = sums_by(rows, wanted * np.maximum(queue.admitted(served), FAINT), len(t))
         made = training.contact_probability(when_free)
         free = np.divide(made, when_free, out=np.zeros(len(t)), where=when_free > 0)
-        price, at_price = queue.prices(free[rows] * wanted, most)
-        admitted = _admitted(score, price[queue.day], at_price[queue.day])
-        contacts = sums_by(day - first_day, made, count)
-        if np.abs(contacts - before).max(initial=0.0) <= SETTLED * most:
+        return free[rows] * wanted, sums_by(day - first_day, made, count)
+
+    served = _settled(lambda own: contacts(own)[1], _swept(contacts, queue, most), queue, most)
+    return Rationed(policy, first_day, *queue.prices(served))
+
+
+def _swept(contacts: Callable[[FloatArray], tuple[FloatArray, FloatArray]], queue: "_Queue", most: float) -> FloatArray:
+    """Places served (count,) on each day, by sweeps over all days at once.
+
+    A price changes who is free on later days alone, so each sweep settles one more day for good.
+    """
+    load, made = contacts(queue.places)
+    for _ in range(len(queue.places)):
+        before = made
+        served = queue.served(load, most)
+        load, made = contacts(served)
+        if np.abs(made - before).max(initial=0.0) <= SETTLED * most:
             break
-        before = contacts
-    return Rationed(policy, first_day, price, at_price)
+    return queue.served(load, most)
+
+
+def _settled(made: Callable[[FloatArray], FloatArray], served: FloatArray, queue: "_Queue", most: float) -> FloatArray:
+    """Likewise, exactly: where users come several times on a day, whom to admit changes who is free on that very day.
+
+    `made` gives the contacts of each day (count,), which never fall on a day as more of its places are served.
+    """
+    served = served.copy()
+    now = made(served)
+    for d in range(len(served)):
+        enough = now[d] >= (1 - SETTLED) * most or served[d] >= queue.places[d]
+        if enough and now[d] <= (1 + SETTLED) * most:
+            continue
+
+        def excess(position: float, d: int = d) -> float:
+            return float(made(np.where(np.arange(len(served)) == d, position, served))[d]) - most
+
+        everybody = float(queue.places[d])
+        served[d] = brentq(excess, 0.0, everybody, xtol=1e-9) if excess(everybody) > 0 else everybody
+        now = made(served)
+    return served
 
 
 @dataclass(frozen=True)
@@ -92,33 +127,48 @@ class _Queue:
     """Wishes for a contact (m,), ordered by day and falling score; equal scores of a day are one place."""
 
     day: IntArray  # (m,) of each wish, from 0
+    score: FloatArray  # (m,)
     order: IntArray  # (m,)
     starts: IntArray  # (p,) where each place begins in that order
-    place_day: IntArray  # (p,)
-    place_score: FloatArray  # (p,)
-    count: int  # days
+    begins: IntArray  # (count + 1,) the first place of each day
 
     @classmethod
     def of(cls, day: IntArray, score: FloatArray, count: int) -> "_Queue":
         order = np.lexsort((-score, day))
         d, s = day[order], score[order]
         starts = np.flatnonzero(np.r_[True, (d[1:] != d[:-1]) | (s[1:] != s[:-1])][: len(d)])
-        return cls(day, order, starts, d[starts], s[starts], count)
+        return cls(day, score, order, starts, np.searchsorted(d[starts], np.arange(count + 1)))
 
-    def prices(self, load: FloatArray, most: float) -> tuple[FloatArray, FloatArray]:
-        """(count,) each: the price of each day and the probability at it, where wish i makes `load[i]` contacts."""
-        price, at_price = np.full(self.count, -np.inf), np.ones(self.count)
-        if len(self.starts) == 0:
-            return price, at_price
-        own = np.add.reduceat(load[self.order], self.starts)
-        total = np.cumsum(own)
-        begins = np.searchsorted(self.place_day, np.arange(self.count))  # the first place of each day
-        earlier = np.concatenate([[0.0], total])[begins][self.place_day]
-        left = most - (total - own - earlier)  # when it is this place's turn
-        day, first = np.unique(self.place_day[left < own], return_index=True)  # the first that is not wholly served
-        marginal = np.flatnonzero(left < own)[first]
-        price[day], at_price[day] = self.place_score[marginal], left[marginal] / own[marginal]
+    @property
+    def places(self) -> FloatArray:
+        """(count,) of each day."""
+        return np.diff(self.begins).astype(np.float64)
+
+    def served(self, load: FloatArray, most: float) -> FloatArray:
+        """(count,) how many places of each day come first, the last one in part, where wish i makes `load[i]`."""
+        own = np.add.reduceat(load[self.order], self.starts) if len(self.starts) else np.zeros(0)
+        found = self.places
+        for d, (begin, end) in enumerate(pairwise(self.begins)):
+            total = np.cumsum(own[begin:end])
+            full = int(np.searchsorted(total, most, side="right"))
+            if full < end - begin:
+                left = most - (total[full - 1] if full else 0.0)
+                found[d] = full + left / own[begin + full]
+        return found
+
+    def prices(self, served: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """(count,) each: the price of each day, and the probability of those whose score is equal to it."""
+        full = np.floor(served).astype(np.int64)
+        price, at_price = np.full(len(served), -np.inf), np.ones(len(served))
+        priced = np.flatnonzero(full < self.places)
+        price[priced] = self.score[self.order[self.starts[self.begins[priced] + full[priced]]]]
+        at_price[priced] = served[priced] - full[priced]
         return price, at_price
+
+    def admitted(self, served: FloatArray) -> FloatArray:
+        """(m,) the probability that each wish is granted."""
+        price, at_price = self.prices(served)
+        return _admitted(self.score, price[self.day], at_price[self.day])
 
 
 def _admitted(score: FloatArray, price: FloatArray, at_price: FloatArray) -> FloatArray:

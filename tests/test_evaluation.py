@@ -303,7 +303,7 @@ def test_the_open_bandit_logs_give_the_published_numbers(
         assert rows.loc[f"ips_{weights}", "value"] == pytest.approx(ips, abs=5e-9)
         assert rows.loc[f"snips_{weights}", "value"] == pytest.approx(snips, abs=5e-9)
         assert rows.loc[f"ips_{weights}", "ess"] == pytest.approx(ess, abs=0.005)
-    assert (rows.loc["dr_cap", "verdict"] == UNANSWERABLE) == (folder == "bts-women")
+    assert rows.loc["dr_cap", "verdict"] == UNANSWERABLE  # with few interests, or with one contact that decides
     assert result.facts.propensity_logged
 
 
