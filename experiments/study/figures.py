@@ -15,6 +15,7 @@ from engagex_sim.report import style
 from engagex_sim.report.style import CURRENT_COLOUR, GRID, INK, PALETTE, QUIET
 from engagex_sim.result import CURRENT, HEADLINE, PRIMARY
 from experiments.study.cells import EQUAL, cells_of
+from experiments.study.claims import SUPPORTED
 from experiments.study.score import COVERS, headline, records
 
 WANTED = (94.0, 96.5)  # percent of runs, pooled over a world's policies
@@ -36,7 +37,8 @@ def coverage_figure(accuracy: pd.DataFrame) -> Figure | None:
     """Coverage of the headline by world and policy, and on which side it misses; worlds whose assumptions hold."""
     holding = [name for small in (True, False) for name, cell in cells_of(small).items() if cell.holds]
     own = headline(accuracy)
-    own = own[own["cell"].isin(holding) & (own["runs"] > 1) & own["coverage"].notna()]
+    told = (own["runs"] > 1) & (own["answered"] >= SUPPORTED) & own["coverage"].notna()
+    own = own[own["cell"].isin(holding) & told]
     cells = [name for name in dict.fromkeys(holding) if (own["cell"] == name).any()][:MOST]
     if not cells:
         return None
