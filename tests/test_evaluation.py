@@ -288,11 +288,14 @@ def test_contacts_without_decision_point_count_for_the_current_strategy_alone() 
 
 
 @pytest.mark.parametrize(
-    ("folder", "ips", "snips", "ess"),
-    [("bts-men", 0.00300863, 0.00318942, 655.71), ("bts-women", 0.00743758, 0.00237305, 2.08)],
+    ("folder", "ips", "snips", "ess", "reason"),
+    [
+        ("bts-men", 0.00300863, 0.00318942, 655.71, "interests at the log's share of them"),
+        ("bts-women", 0.00743758, 0.00237305, 2.08, "a single logged contact carries"),
+    ],
 )
 def test_the_open_bandit_logs_give_the_published_numbers(
-    real_data: Path, folder: str, ips: float, snips: float, ess: float
+    real_data: Path, folder: str, ips: float, snips: float, ess: float, reason: str
 ) -> None:
     files = [real_data / "open-bandit" / folder / f"{name}.csv.gz" for name in ("triggers", "actions")]
     own = {"triggers_are": "contacts", "decision_points": "trigger", "cap_days": 0, "grid": "light", "folds": 2}
@@ -303,7 +306,8 @@ def test_the_open_bandit_logs_give_the_published_numbers(
         assert rows.loc[f"ips_{weights}", "value"] == pytest.approx(ips, abs=5e-9)
         assert rows.loc[f"snips_{weights}", "value"] == pytest.approx(snips, abs=5e-9)
         assert rows.loc[f"ips_{weights}", "ess"] == pytest.approx(ess, abs=0.005)
-    assert rows.loc["dr_cap", "verdict"] == UNANSWERABLE  # with few interests, or with one contact that decides
+    assert rows.loc["dr_cap", "verdict"] == UNANSWERABLE
+    assert reason in rows.loc["dr_cap", "reason"]
     assert result.facts.propensity_logged
 
 
