@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.stats import t as student
 
 from engagex_sim.columns import FloatArray, KeyArray
 from engagex_sim.ope.intervals import (
@@ -95,6 +96,39 @@ def test_an_interval_of_rare_weighted_interests_misses_the_truth_as_seldom_above
     assert 1 - below - above >= 0.92
     assert below >= 0.005
     assert above <= 0.055
+
+
+def test_a_standard_error_that_a_few_users_decide_has_few_degrees_of_freedom() -> None:
+    """Four groups of 500 that alone pull, evenly: relative variance 1/4 − 3/500, so Student's quantile with 8.2."""
+    groups = np.zeros((500, 2))
+    groups[:4, 0] = [1.0, 1.0, -1.0, -1.0]
+    groups[:, 1] = np.tile([1.0, -1.0], 250)
+    replicates = np.random.default_rng(0).normal(size=(200_000, 2))
+    low, high = interval(np.zeros(2), replicates, groups, jointly=False)
+    of_few = student.ppf(0.975, 2 / (1 / 4 - 3 / 500))
+    assert (low[0], high[0]) == pytest.approx((-of_few, of_few), rel=0.01)
+    assert (low[1], high[1]) == pytest.approx((-1.96, 1.96), rel=0.01)  # all alike: the normal one
+
+
+def test_few_replicates_widen_the_interval() -> None:
+    """As Student's with one degree of freedom less than there are replicates."""
+    replicates = np.array([[-1.0], [0.0], [1.0]])
+    low, high = interval(np.zeros(1), replicates, even(500, 1), jointly=False)
+    assert (low[0], high[0]) == pytest.approx((-4.30265, 4.30265), abs=1e-4)
+
+
+def test_an_interval_of_heavy_weights_holds_as_often_as_it_says() -> None:
+    """150 interests whose weights spread over three powers of ten: with normal critical values it would hold 93 %."""
+    rng = np.random.default_rng(1)
+    n, runs, expected = 20_000, 1_500, 150
+    held = np.empty(runs, dtype=np.bool_)
+    for run in range(runs):
+        weight = rng.lognormal(-0.72, 1.2, rng.poisson(expected)) / n  # with mean 1 / n
+        drawn = rng.poisson(1.0, (300, len(weight))) @ weight
+        group = np.bincount(rng.integers(0, 500, len(weight)), weight, minlength=500)
+        ends = interval(np.array([weight.sum()]), drawn[:, None], (weight.sum() - group)[:, None])
+        held[run] = ends[0][0] < expected / n < ends[1][0]
+    assert 0.94 < held.mean() < 0.97
 
 
 def test_golden_refit_interval() -> None:

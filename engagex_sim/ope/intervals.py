@@ -1,9 +1,10 @@
 """Intervals from one bootstrap and one jackknife over users, for any function of means over users."""
 
 import numpy as np
+from scipy.special import ndtr, stdtrit
 from scipy.stats import t as student
 
-from engagex_sim.columns import BoolArray, FloatArray
+from engagex_sim.columns import BoolArray, FloatArray, IntArray
 from engagex_sim.ope.moments import NOBODY, Others, mean_and_deviation
 
 LEVEL = 0.95
@@ -18,8 +19,9 @@ def interval(
     (n_boot, j) and the same statistics with one group of users left out, (g, j).
 
     Each entry's bootstrap standard error times critical values that follow its skewness, which the grouped jackknife
-    measures (Hall 1992). Joint ones belong to the level that covers the largest studentised deviation (max-t; Romano
-    and Wolf 2005). NaN where the estimate or more than 1 % of its replicates are undefined.
+    measures (Hall 1992), and that are Student's, with as many degrees of freedom as the standard error is worth. Joint
+    ones belong to the level that covers the largest studentised deviation (max-t; Romano and Wolf 2005). NaN where the
+    estimate or more than 1 % of its replicates are undefined.
     """
     defined = _defined(estimate, replicates)
     low, high = np.full(len(estimate), np.nan), np.full(len(estimate), np.nan)
@@ -33,9 +35,11 @@ def interval(
     if jointly and len(centre) > 1:
         deviation = np.divide(np.abs(inside - centre), error, out=np.zeros_like(inside), where=error > 0)
         critical = max(NORMAL, float(np.quantile(deviation.max(axis=1), LEVEL)))
-    skewness = _influence(jackknife[:, defined], centre)[1]
-    low[defined] = centre - error * _unskewed(critical, skewness)
-    high[defined] = centre - error * _unskewed(-critical, skewness)
+    groups = jackknife[:, defined]
+    skewness = _influence(groups, centre)[1]
+    wide = stdtrit(_degrees_of_freedom(groups, len(inside)), ndtr(critical))
+    low[defined] = centre - error * _unskewed(wide, skewness)
+    high[defined] = centre - error * _unskewed(-wide, skewness)
     return low, high
 
 
@@ -92,18 +96,40 @@ def empirical_bernstein(values: FloatArray, span: float, others: Others = NOBODY
 
 def _influence(jackknife: FloatArray, centre: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Standard errors and skewness (j,) of statistics from their values (g, j) with one group left out."""
-    kept = np.isfinite(jackknife)
-    share = np.maximum(kept.sum(axis=0), 1)
-    pull = np.where(kept, jackknife, 0.0).sum(axis=0) / share - jackknife
-    pull[~kept] = 0.0
+    pull, share = _pulls(jackknife)
     square = (pull**2).sum(axis=0)
-    error = _without_rounding(np.sqrt(square * (share - 1) / share), centre)
+    error = _without_rounding(np.sqrt(square * np.maximum(share - 1, 0) / np.maximum(share, 1)), centre)
     skewness = np.divide((pull**3).sum(axis=0), square**1.5, out=np.zeros_like(square), where=error > 0)
-    return np.where(kept.any(axis=0), error, np.nan), skewness
+    return np.where(share > 0, error, np.nan), skewness
 
 
-def _unskewed(critical: float, skewness: FloatArray) -> FloatArray:
-    """The value (j,) of a studentised estimate whose transform is `critical`, after removal of the skewness.
+def _degrees_of_freedom(jackknife: FloatArray, replicates: int) -> FloatArray:
+    """What the bootstrap's standard errors (j,) are worth, from the statistics (g, j) with one group left out.
+
+    A variance that is known up to a relative variance v has 2 / v degrees of freedom (Satterthwaite 1946). Drawing
+    finitely many replicates adds 2 / (replicates − 1) to v, and so does the sample itself: with ψ a user's pull on the
+    estimate, Σψ⁴ / (Σψ²)², which is large where a few heavy weights carry the answer. The sum over users follows from
+    that over g groups, which exceeds it by 3 / g.
+    """
+    pull, share = _pulls(jackknife)
+    square, fourth = (pull**2).sum(axis=0), (pull**4).sum(axis=0)
+    of_groups = np.divide(fourth, square**2, out=np.zeros_like(square), where=square > 0)
+    of_users = np.maximum(of_groups - 3.0 / np.maximum(share, 1), 0.0)
+    return np.asarray(2.0 / (of_users + 2.0 / max(replicates - 1, 1)))
+
+
+def _pulls(jackknife: FloatArray) -> tuple[FloatArray, IntArray]:
+    """How far each group of users moves the statistics, (g, j), 0 where they are undefined without it, and in how many
+    of the groups (j,) they are defined."""
+    kept = np.isfinite(jackknife)
+    share = kept.sum(axis=0)
+    pull = np.where(kept, jackknife, 0.0).sum(axis=0) / np.maximum(share, 1) - jackknife
+    pull[~kept] = 0.0
+    return pull, share
+
+
+def _unskewed(critical: FloatArray, skewness: FloatArray) -> FloatArray:
+    """The values (j,) of studentised estimates whose transforms are `critical` (j,), after removal of the skewness.
 
     The inverse of Hall's (1992) monotone cubic g(t) = t + S t²/3 + S² t³/27 + S/6, where S is the skewness of the
     estimate: it is near normal where the estimate itself is not.

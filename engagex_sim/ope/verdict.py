@@ -10,7 +10,7 @@ NO_DIFFERENCE = "no difference shown"
 UNANSWERABLE = "cannot be answered from this log"
 
 MIN_ESS = 50.0  # logged contacts, in effect
-MIN_EXPECTED_POSITIVES = 15.0  # interests that so many contacts bring at the log's own share
+MIN_EXPECTED_POSITIVES = 10.0  # interests that so many contacts bring at the log's own share
 MIN_POSITIVES = 10.0  # interests behind the number, in effect
 MAX_WEIGHT_SHARE = 0.10  # of all weight on one contact
 MAX_BALANCE_Z = 3.0  # standard errors by which Σw may miss its expectation …

@@ -65,6 +65,6 @@ class Reactive(Visits):
 
     def reward_probabilities(self, context: Context) -> FloatArray:
         """(n, 1) from features as they are after the contacts made."""
-        names = ("type", "hour", "triggers_7d", "days_since_trigger", "trigger", "_taste")
+        names = ("type", "hour", "triggers_14d", "trigger", "_taste")
         features: Mapping[str, Column] = {name: context.column(name) for name in names}
         return np.asarray(expit(self.interest_odds(features)), dtype=np.float64)[:, None]

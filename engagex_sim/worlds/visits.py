@@ -156,10 +156,9 @@ class Visits:
         """(n,) log odds of interest in a contact, from exogenous features and hidden causes."""
         by_type = INTEREST_BY_TYPE[features["type"].values]
         evening = np.cos((features["hour"].values - 20) / 24 * 2 * np.pi)
-        active = np.log(features["triggers_7d"].values)
-        fresh = np.minimum(features["days_since_trigger"].values, 7.0)
+        active = np.log(features["triggers_14d"].values)
         liked = np.isin(features["trigger"].values, (1, 4, 9))
-        odds = -4.31 + by_type + 0.25 * evening + 0.35 * active - 0.05 * fresh + 0.3 * liked
+        odds = -4.61 + by_type + 0.25 * evening + 0.35 * active + 0.3 * liked
         return np.asarray(odds + features["_taste"].values, dtype=np.float64)
 
 

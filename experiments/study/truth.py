@@ -1,21 +1,27 @@
 """True values of the policies of one log: cheap, and with an error that averages out over logs.
 
-Policies that do not learn have one truth per world, measured once on a large population. Those that learn have another
-truth on every log, the mean over the folds' versions. It is measured on a small population, which changes with every
-unit of work, and scaled by what the current strategy makes on the large one relative to the small one.
+Policies that do not learn have one truth per world, measured once by rolling them out over a large population. Those
+that learn have another truth on every log, the mean over the folds' versions. It is measured on a small population,
+which changes with every unit of work, and scaled by what a policy that does not learn makes on the large one relative
+to the small one. Where interest depends on nothing that a policy does, contacts and interests on the small population
+are what the recursion expects, without the chance of draws.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 
 from engagex_sim.blockwise import CrossFitted
+from engagex_sim.columns import FloatArray
 from engagex_sim.implied_odds import implied_odds_ratio
-from engagex_sim.policy import Policy, policy_name
+from engagex_sim.occupancy import contact_probabilities
+from engagex_sim.policy import Policy, checked_probabilities, policy_name
 from engagex_sim.result import CURRENT, PRIMARY
 from engagex_sim.settings import Settings
-from engagex_sim.worlds import Confounded, World, true_value
+from engagex_sim.timeline import Timeline
+from engagex_sim.worlds import Confounded, World, logged_decisions, true_value
 
 SMALL, AT_ONCE = 10_000, 20_000  # users
 LARGE_SEED, SMALL_SEED = 2**33, 2**32  # of the first population: apart from every other seed
@@ -60,16 +66,66 @@ def truths(
     seed = SMALL_SEED + population
     share = crossfitted.fold_shares
     found = {name: dict(metrics) for name, metrics in fixed.metrics.items()}
-    here = true_value(world, world.logging, n_users=SMALL, seed=seed).metrics
+    name, reference = _reference(world, policies, seed)
+    here = _on_small(world, reference, seed)
     for i, policy in enumerate(policies):
         if hasattr(policy, "fit"):
             versions = [fitted.policies[i] for fitted in crossfitted.fitted]
-            each = [true_value(world, version, n_users=SMALL, seed=seed).metrics for version in versions]
+            each = [_on_small(world, version, seed) for version in versions]
             found[policy_name(policy)] = {
-                name: float(np.dot(share, [own[name] for own in each])) * found[CURRENT][name] / here[name]
-                for name in MEASURED
+                metric: float(np.dot(share, [own[metric] for own in each])) * found[name][metric] / here[metric]
+                for metric in MEASURED
             }
     return {name: _complete(metrics, settings) for name, metrics in found.items()}
+
+
+def _reference(world: World, policies: Sequence[Policy], seed: int) -> tuple[str, Policy]:
+    """The policy whose truth on both populations scales the others', by its name among the truths.
+
+    The current strategy, or where what it does is not known without draws another one that does not learn.
+    """
+    fixed = {CURRENT: world.logging} | {policy_name(own): own for own in policies if not hasattr(own, "fit")}
+    known = ((name, _expected(world, policy, seed)) for name, policy in fixed.items())
+    name = next((name for name, expected in known if expected is not None and expected[0] > 0), CURRENT)
+    return name, fixed[name]
+
+
+def _on_small(world: World, policy: Policy, seed: int) -> Metrics:
+    """`MEASURED` on the small population `seed`: rolled out, but without the chance of draws where that can be."""
+    drawn = true_value(world, policy, n_users=SMALL, seed=seed).metrics
+    expected = _expected(world, policy, seed)
+    if expected is None:
+        return drawn
+    interests, contacts = expected
+    several = drawn[PRIMARY] - drawn["interested_users"]  # interests beyond each user's first
+    return {PRIMARY: interests, "interested_users": interests - several, "contacts_per_user": contacts}
+
+
+def _expected(world: World, policy: Policy, seed: int) -> tuple[float, float] | None:
+    """Expected interests and contacts per user by the recursion; None where what happens depends on past contacts."""
+    if world.reacts:
+        return None
+    timeline, chances = _small_population(world, seed)
+    if chances is None:
+        return None
+    own = timeline if policy != world.logging else replace(timeline, cap=world.logging_cap)
+    context = own.free_context()
+    when_free = checked_probabilities(policy, context)[:, None, 1:]
+    if context.history_read:
+        return None
+    q = contact_probabilities(own, when_free)[:, 0]
+    return float((q * chances).sum()) / own.n_users, float(q.sum()) / own.n_users
+
+
+@lru_cache(maxsize=2)
+def _small_population(world: World, seed: int) -> tuple[Timeline, FloatArray | None]:
+    """The evaluation timelines of those whom `true_value` takes for `SMALL` users, and every decision's probability of
+    interest (n, K); None where past contacts move it."""
+    log = logged_decisions(world, SMALL, np.random.default_rng([seed, 0]))
+    timeline = Timeline.of(log, world.cap).evaluation()
+    context = timeline.free_context()
+    chances = np.asarray(world.reward_probabilities(context), dtype=np.float64)
+    return timeline, None if context.history_read else chances
 
 
 def _complete(metrics: Metrics, settings: Settings) -> dict[str, float]:
