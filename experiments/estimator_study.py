@@ -10,6 +10,7 @@ from engagex_sim.report.formats import counted, listing
 from engagex_sim.report.tables import csv_text, write_text
 from engagex_sim.result import HEADLINE, PRIMARY
 from experiments.inputs import output_directory
+from experiments.study.agreement import check_agreement
 from experiments.study.cells import FOLDS, N_BOOT, Cell, chosen
 from experiments.study.claims import claims
 from experiments.study.figures import draw
@@ -38,7 +39,9 @@ def run_study(
     """Run what is missing of the cells, then write tables, figures and the page over everything that is there.
 
     With `resume`, that is what was asked for before, and `cells` and a larger limit of `replications` add to it.
-    Raises `InputError` for options that do not fit, `StudyError` for a replication that failed; finished ones are kept.
+    Code and libraries that did not begin the study go on with it if they give the same numbers.
+    Raises `InputError` for options that do not fit, and where the numbers are others; `StudyError` for a replication
+    that failed. What was finished is kept.
     """
     stop_at = None if max_minutes is None else time.monotonic() + 60 * max_minutes
     if resume is not None and out is not None:
@@ -66,7 +69,7 @@ def run_study(
     if tables.values.empty:
         terminal.say(f"No log was finished; to be continued with --resume {store.directory}", on_one_line=True)
         return
-    _write(store.directory, tables, asked)
+    _write(store.directory, tables, store.asked)
     _tell(terminal, tables)
     if not complete:
         terminal.say(f"Stopped after {max_minutes:g} minutes; to be continued with --resume {store.directory}")
@@ -124,7 +127,12 @@ def _run(
     total, done, began = sum(unit.last - unit.first for unit in missing), 0, time.monotonic()
     with processes(min(workers, len(missing))) as pool:
         progress("true values", 0, total)
-        fixed = truths_of(pool, store, [cell for cell in cells if any(unit.cell == cell.name for unit in missing)])
+        continued = [cell for cell in cells if any(unit.cell == cell.name for unit in missing)]
+        fixed = truths_of(pool, store, continued)
+        if store.made_otherwise:
+            progress("whether this version gives the same numbers", 0, total)
+            check_agreement(pool, store, [cell.name for cell in continued if store.done(cell.name)], fixed)
+            store.note_agreement()
         ready = [unit.with_truth(fixed[unit.cell]) for unit in missing]
         for unit, tables in finished(pool, ready, workers, stop_at):
             store.keep(unit.cell, unit.first, unit.last, tables)

@@ -12,7 +12,8 @@ from engagex_sim.errors import InputError
 from engagex_sim.ope.verdict import BETTER, NO_DIFFERENCE, UNANSWERABLE, WORSE
 from engagex_sim.worlds import Visits
 from experiments.run import main
-from experiments.study import parallel, store
+from experiments.study import parallel
+from experiments.study.agreement import difference
 from experiments.study.cells import cells_of
 from experiments.study.claims import claims
 from experiments.study.replicate import Tables
@@ -247,12 +248,50 @@ def test_units_are_what_is_missing_of_every_chunk() -> None:
     assert [(unit.first, unit.last) for unit in units] == [(1, 3), (5, 10), (10, 12), (20, 22)]
 
 
-def test_a_study_made_by_other_code_is_not_continued(
-    study: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(store, "DECIDING", ("policies/**/*.py",))
-    assert main(["estimator_study", "--resume", str(study)]) == 2
-    assert "other code" in capsys.readouterr().err
+def a_cut_study(tmp_path: Path) -> Path:
+    """The small study without the second log of `visits`, begun by other code."""
+    out = tmp_path / "begun"
+    cut = ["estimator_study", "--small", "--threads", "1", "--quiet", "--cells", "visits", "--replications", "1"]
+    assert main([*cut, "--out", str(out)]) == 0
+    asked = json.loads((out / "study.json").read_text())
+    (out / "study.json").write_text(json.dumps(asked | {"code": "another"}))
+    return out
+
+
+def test_other_code_goes_on_with_a_study_if_it_gives_the_same_numbers(study: Path, tmp_path: Path) -> None:
+    out = a_cut_study(tmp_path)
+    assert main(["estimator_study", "--quiet", "--threads", "1", "--resume", str(out), "--replications", "2"]) == 0
+    whole = Store(study).read().values
+    pd.testing.assert_frame_equal(Store(out).read().values, whole[whole["cell"] == "visits"].reset_index(drop=True))
+    asked = json.loads((out / "study.json").read_text())
+    assert [own["code"] for own in asked["earlier"]] == ["another"]
+    assert asked["code"] == json.loads((study / "study.json").read_text())["code"]
+    assert "the same numbers for a log of every cell" in (out / "study.md").read_text(encoding="utf-8")
+
+
+def test_a_study_with_other_numbers_is_not_continued(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = a_cut_study(tmp_path)
+    store = Store(out)
+    stored = store.read()
+    values = stored.values.copy()
+    values.loc[3, "value"] *= 1.001
+    shutil.rmtree(out / "replications" / "visits-00000-00001")
+    store.keep("visits", 0, 1, replace(stored, values=values))
+    assert main(["estimator_study", "--quiet", "--threads", "1", "--resume", str(out), "--replications", "2"]) == 2
+    told = " ".join(capsys.readouterr().err.split())
+    assert "other code" in told and "log 0 of visits: value in row 4 of values" in told
+    assert store.done("visits") == {0}
+
+
+def test_a_difference_between_logs_is_told_in_words(study: Path) -> None:
+    found = Store(study).read()
+    assert difference(found, found) is None
+    fewer = replace(found, policies=found.policies[1:])
+    assert difference(found, fewer) == f"{len(found.policies) - 1} rows of policies instead of {len(found.policies)}"
+    other = found.values.assign(verdict="better")
+    assert str(difference(found, replace(found, values=other))).startswith("verdict in row 1 of values is better")
+    slower = replace(found, runs=found.runs.assign(seconds=1e6))
+    assert difference(found, slower) is None
 
 
 def test_what_decides_a_replication_is_noted_with_its_cell() -> None:

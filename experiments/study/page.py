@@ -135,6 +135,11 @@ def _what_was_run(tables: Tables, cells: Sequence[str], asked: Mapping[str, obje
         for name in cells
     ]
     seconds = float(tables.runs["seconds"].sum()) / 3600
+    changed = (
+        " Later versions of the code went on with it, after they had given the same numbers for a log of every cell."
+        if asked.get("earlier")
+        else ""
+    )
     return (
         f"    {command}\n\n"
         "In each cell logs are drawn from a synthetic world again and again; the built-in policies, and where there"
@@ -144,7 +149,7 @@ def _what_was_run(tables: Tables, cells: Sequence[str], asked: Mapping[str, obje
         f" users. {FOLDS} folds, light models, {N_BOOT} bootstrap replicates; on the first {WHOLE_FAMILY} logs of a"
         f" cell all estimators, on the others `{HEADLINE}` alone; seed {asked['seed']}; {made_with}. About"
         f" {seconds:.1f} hours on one core. Of policies that learn the truth is that of the versions learned on that"
-        " very log.\n\n" + _markdown(pd.DataFrame(rows), text=("cell", "world"))
+        f" very log.{changed}\n\n" + _markdown(pd.DataFrame(rows), text=("cell", "world"))
     )
 
 

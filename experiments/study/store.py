@@ -27,6 +27,7 @@ DECIDING = (
     *(f"experiments/study/{name}.py" for name in ("cells", "extras", "replicate", "truth")),
 )
 WITHOUT = "engagex_sim/report/"
+PARQUET = "FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 19"
 UNIT = re.compile(r"[^.].*-\d{5,}-\d{5,}")  # the folder of one: its cell, its first log and the one after its last
 
 
@@ -47,18 +48,11 @@ class Store:
     def opened(cls, directory: Path) -> "Store":
         """An earlier study.
 
-        Raises `InputError` where there is none, where other code or libraries made it, or where a file is damaged.
+        Raises `InputError` where there is none, or where a file is damaged.
         """
         if not (directory / "study.json").is_file():
             raise InputError(f"{directory} holds no study to continue: it has no study.json; give --out for a new one.")
         store = cls(directory)
-        asked = store.asked
-        for name, now in made_with().items():
-            if asked.get(name) != now:
-                raise InputError(
-                    f"{directory} was made with other {name} than there is now, and one study must not mix the two; go"
-                    " back to what made it, or give --out for a new one."
-                )
         store.read()  # what is damaged is found before hours of work, not after
         return store
 
@@ -91,6 +85,23 @@ class Store:
                 )
         self._replace("study.json", _json(asked))
 
+    @property
+    def made_now(self) -> dict[str, object]:
+        """What decides a log's numbers beside the seed and the cell, of the code that runs: `asked` has what it was."""
+        return made_with()
+
+    @property
+    def made_otherwise(self) -> bool:
+        """Whether other code or libraries than those there are now made it."""
+        asked = self.asked
+        return any(asked.get(name) != now for name, now in self.made_now.items())
+
+    def note_agreement(self) -> None:
+        """Note that the code and the libraries there are now give the same numbers, and go on with the study."""
+        asked = self.asked
+        earlier = {name: asked.get(name) for name in self.made_now}
+        self._replace("study.json", _json(asked | self.made_now | {"earlier": [*asked.get("earlier", []), earlier]}))
+
     def truth(self, name: str) -> WorldTruth | None:
         """What was stored of a world. Raises `InputError` where the file is damaged."""
         path = self.directory / "truth" / f"{name}.json"
@@ -122,7 +133,7 @@ class Store:
                 table = getattr(tables, name)
                 if len(table):
                     connection.register("rows", table)
-                    connection.execute(f"COPY rows TO {_quoted(folder / name)}.parquet' (FORMAT parquet)")
+                    connection.execute(f"COPY rows TO {_quoted(folder / name)}.parquet' ({PARQUET})")
 
     def read(self) -> Tables:
         """All rows, ordered by cell and replication, whatever was finished first.
