@@ -53,9 +53,13 @@ def run_study(
         store = Store.opened(resume)
         _check_same(store, small, seed)
         own, limit, widened = _continued(store.asked, cells, replications)
+    terminal = Terminal(quiet)
+    if store.made_with_other:
+        terminal.say(f"Other {listing(store.made_with_other)} made this study: are the numbers the same now?")
+        with processes(workers) as pool:
+            check_agreement(pool, store)
     store.add(own, limit)
     asked = store.asked
-    terminal = Terminal(quiet)
     done = {cell.name: store.done(cell.name) for cell in own}
     missing = list(units_of(own, limit, asked["small"], asked["seed"], done))
     terminal.say(_plan(own, missing, workers) + widened)
@@ -69,7 +73,7 @@ def run_study(
     if tables.values.empty:
         terminal.say(f"No log was finished; to be continued with --resume {store.directory}", on_one_line=True)
         return
-    _write(store.directory, tables, store.asked)
+    _write(store.directory, tables, asked)
     _tell(terminal, tables)
     if not complete:
         terminal.say(f"Stopped after {max_minutes:g} minutes; to be continued with --resume {store.directory}")
@@ -127,12 +131,7 @@ def _run(
     total, done, began = sum(unit.last - unit.first for unit in missing), 0, time.monotonic()
     with processes(min(workers, len(missing))) as pool:
         progress("true values", 0, total)
-        continued = [cell for cell in cells if any(unit.cell == cell.name for unit in missing)]
-        fixed = truths_of(pool, store, continued)
-        if store.made_otherwise:
-            progress("whether this version gives the same numbers", 0, total)
-            check_agreement(pool, store, [cell.name for cell in continued if store.done(cell.name)], fixed)
-            store.note_agreement()
+        fixed = truths_of(pool, store, [cell for cell in cells if any(unit.cell == cell.name for unit in missing)])
         ready = [unit.with_truth(fixed[unit.cell]) for unit in missing]
         for unit, tables in finished(pool, ready, workers, stop_at):
             store.keep(unit.cell, unit.first, unit.last, tables)

@@ -5,6 +5,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -266,7 +267,7 @@ def test_other_code_goes_on_with_a_study_if_it_gives_the_same_numbers(study: Pat
     asked = json.loads((out / "study.json").read_text())
     assert [own["code"] for own in asked["earlier"]] == ["another"]
     assert asked["code"] == json.loads((study / "study.json").read_text())["code"]
-    assert "the same numbers for a log of every cell" in (out / "study.md").read_text(encoding="utf-8")
+    assert "the same numbers for two logs of every cell" in (out / "study.md").read_text(encoding="utf-8")
 
 
 def test_a_study_with_other_numbers_is_not_continued(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -281,6 +282,23 @@ def test_a_study_with_other_numbers_is_not_continued(tmp_path: Path, capsys: pyt
     told = " ".join(capsys.readouterr().err.split())
     assert "other code" in told and "log 0 of visits: value in row 4 of values" in told
     assert store.done("visits") == {0}
+    assert json.loads((out / "study.json").read_text())["code"] == "another"
+
+
+def test_finished_cells_are_compared_too_and_nothing_of_refused_code_is_stored(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = a_cut_study(tmp_path)
+    store = Store(out)
+    stored = store.read()
+    shutil.rmtree(out / "replications" / "visits-00000-00001")
+    store.keep("visits", 0, 1, replace(stored, values=stored.values.assign(value=1.5 * stored.values["value"])))
+    before = (out / "study.json").read_bytes()
+    resumed = ["estimator_study", "--quiet", "--threads", "1", "--resume", str(out), "--cells", "null"]
+    assert main(resumed) == 2
+    assert "in log 0 of visits" in " ".join(capsys.readouterr().err.split())
+    assert (out / "study.json").read_bytes() == before
+    assert not (out / "truth" / "null.json").exists()
 
 
 def test_a_difference_between_logs_is_told_in_words(study: Path) -> None:
@@ -290,6 +308,11 @@ def test_a_difference_between_logs_is_told_in_words(study: Path) -> None:
     assert difference(found, fewer) == f"{len(found.policies) - 1} rows of policies instead of {len(found.policies)}"
     other = found.values.assign(verdict="better")
     assert str(difference(found, replace(found, values=other))).startswith("verdict in row 1 of values is better")
+    without = found.values.drop(columns="ci_low")
+    assert "ci_low" in str(difference(found, replace(found, values=without)))
+    assert "ci_low" in str(difference(replace(found, values=without), found))
+    unsaid = found.values.assign(verdict=np.nan)
+    assert "verdict" in str(difference(found, replace(found, values=unsaid)))
     slower = replace(found, runs=found.runs.assign(seconds=1e6))
     assert difference(found, slower) is None
 

@@ -47,6 +47,9 @@ def test_where_past_contacts_matter_contacts_are_drawn() -> None:
 
 def test_truths_are_scaled_by_a_policy_whose_worth_is_known_without_draws() -> None:
     never, uniform = REGISTRY["never"](), REGISTRY["uniform"]()
-    assert truth._reference(WORLDS["visits"], [never, uniform], SEED)[0] == CURRENT
-    assert truth._reference(WORLDS["capless"], [never, uniform], SEED)[0] == "uniform"
-    assert truth._reference(WORLDS["fatigue"], [never, uniform], SEED)[0] == CURRENT
+    large = {name: dict.fromkeys(truth.MEASURED, 1.0) for name in (CURRENT, "never", "uniform")}
+    for world, reference in (("visits", None), ("capless", uniform), ("fatigue", None)):
+        own = WORLDS[world].logging if reference is None else reference
+        here = truth._on_small(WORLDS[world], own, SEED)
+        found = truth._scale(WORLDS[world], [never, uniform], large, SEED)
+        assert found == pytest.approx({name: 1 / here[name] for name in truth.MEASURED})

@@ -24,7 +24,7 @@ GOOD = Overlap(
         (GOOD, (-0.1, 0.2), NO_DIFFERENCE, "contains 0"),
         (GOOD._replace(ess=12), (0.1, 0.2), UNANSWERABLE, "12.0 contacts"),
         (GOOD._replace(max_weight_share=0.69), (0.1, 0.2), UNANSWERABLE, "69 %"),
-        (GOOD._replace(expected_positives=14.96), (0.1, 0.2), UNANSWERABLE, "500 contacts, which bring 14.9 interests"),
+        (GOOD._replace(expected_positives=9.96), (0.1, 0.2), UNANSWERABLE, "500 contacts, which bring 9.9 interests"),
         (GOOD._replace(effective_positives=3), (0.1, 0.2), UNANSWERABLE, "3.0 interests"),
         (GOOD._replace(effective_positives=9.96), (0.1, 0.2), UNANSWERABLE, "only 9.9 interests"),
         (GOOD._replace(balance_z=-4.2, imbalance=-0.3), (0.1, 0.2), UNANSWERABLE, "off by 30 %"),

@@ -4,7 +4,7 @@ import numpy as np
 from scipy.special import ndtr, stdtrit
 from scipy.stats import t as student
 
-from engagex_sim.columns import BoolArray, FloatArray, IntArray
+from engagex_sim.columns import BoolArray, FloatArray
 from engagex_sim.ope.moments import NOBODY, Others, mean_and_deviation
 
 LEVEL = 0.95
@@ -19,9 +19,10 @@ def interval(
     (n_boot, j) and the same statistics with one group of users left out, (g, j).
 
     Each entry's bootstrap standard error times critical values that follow its skewness, which the grouped jackknife
-    measures (Hall 1992), and that are Student's, with as many degrees of freedom as the standard error is worth. Joint
-    ones belong to the level that covers the largest studentised deviation (max-t; Romano and Wolf 2005). NaN where the
-    estimate or more than 1 % of its replicates are undefined.
+    measures (Hall 1992), and that are Student's with 2 / v degrees of freedom, where v is the relative variance of the
+    squared standard error (Satterthwaite 1946): that of the sample, and 2 / (n_boot − 1) for the number of replicates.
+    Joint ones belong to the level that covers the largest studentised deviation (max-t; Romano and Wolf 2005). NaN
+    where the estimate or more than 1 % of its replicates are undefined.
     """
     defined = _defined(estimate, replicates)
     low, high = np.full(len(estimate), np.nan), np.full(len(estimate), np.nan)
@@ -35,11 +36,11 @@ def interval(
     if jointly and len(centre) > 1:
         deviation = np.divide(np.abs(inside - centre), error, out=np.zeros_like(inside), where=error > 0)
         critical = max(NORMAL, float(np.quantile(deviation.max(axis=1), LEVEL)))
-    groups = jackknife[:, defined]
-    skewness = _influence(groups, centre)[1]
-    wide = stdtrit(_degrees_of_freedom(groups, len(inside)), ndtr(critical))
-    low[defined] = centre - error * _unskewed(wide, skewness)
-    high[defined] = centre - error * _unskewed(-wide, skewness)
+    _, skewness, variance_of_square = _influence(jackknife[:, defined], centre)
+    freedom = 2.0 / (variance_of_square + 2.0 / max(len(inside) - 1, 1))
+    critical_values = -stdtrit(freedom, ndtr(-critical))  # from the lower tail, where no digit is lost
+    low[defined] = centre - error * _unskewed(critical_values, skewness)
+    high[defined] = centre - error * _unskewed(-critical_values, skewness)
     return low, high
 
 
@@ -94,38 +95,22 @@ def empirical_bernstein(values: FloatArray, span: float, others: Others = NOBODY
     return float(mean - width), float(mean + width)
 
 
-def _influence(jackknife: FloatArray, centre: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Standard errors and skewness (j,) of statistics from their values (g, j) with one group left out."""
-    pull, share = _pulls(jackknife)
-    square = (pull**2).sum(axis=0)
-    error = _without_rounding(np.sqrt(square * np.maximum(share - 1, 0) / np.maximum(share, 1)), centre)
-    skewness = np.divide((pull**3).sum(axis=0), square**1.5, out=np.zeros_like(square), where=error > 0)
-    return np.where(share > 0, error, np.nan), skewness
+def _influence(jackknife: FloatArray, centre: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Of statistics, from their values (g, j) with one group left out: standard errors (j,), skewness, and the relative
+    variance of the squared standard error.
 
-
-def _degrees_of_freedom(jackknife: FloatArray, replicates: int) -> FloatArray:
-    """What the bootstrap's standard errors (j,) are worth, from the statistics (g, j) with one group left out.
-
-    A variance that is known up to a relative variance v has 2 / v degrees of freedom (Satterthwaite 1946). Drawing
-    finitely many replicates adds 2 / (replicates − 1) to v, and so does the sample itself: with ψ a user's pull on the
-    estimate, Σψ⁴ / (Σψ²)², which is large where a few heavy weights carry the answer. The sum over users follows from
-    that over g groups, which exceeds it by 3 / g.
+    With ψ a user's pull on the estimate, the latter is Σψ⁴ / (Σψ²)²: large where a few heavy weights carry the answer.
+    The sum over users follows from that over g groups, which exceeds it by about 3 / g.
     """
-    pull, share = _pulls(jackknife)
-    square, fourth = (pull**2).sum(axis=0), (pull**4).sum(axis=0)
-    of_groups = np.divide(fourth, square**2, out=np.zeros_like(square), where=square > 0)
-    of_users = np.maximum(of_groups - 3.0 / np.maximum(share, 1), 0.0)
-    return np.asarray(2.0 / (of_users + 2.0 / max(replicates - 1, 1)))
-
-
-def _pulls(jackknife: FloatArray) -> tuple[FloatArray, IntArray]:
-    """How far each group of users moves the statistics, (g, j), 0 where they are undefined without it, and in how many
-    of the groups (j,) they are defined."""
     kept = np.isfinite(jackknife)
-    share = kept.sum(axis=0)
-    pull = np.where(kept, jackknife, 0.0).sum(axis=0) / np.maximum(share, 1) - jackknife
+    groups = np.maximum(kept.sum(axis=0), 1)
+    pull = np.where(kept, jackknife, 0.0).sum(axis=0) / groups - jackknife
     pull[~kept] = 0.0
-    return pull, share
+    square = (pull**2).sum(axis=0)
+    error = _without_rounding(np.sqrt(square * (groups - 1) / groups), centre)
+    unit = np.divide(pull, np.sqrt(square), out=np.zeros_like(pull), where=error > 0)
+    variance_of_square = np.maximum((unit**4).sum(axis=0) - 3.0 / groups, 0.0)
+    return np.where(kept.any(axis=0), error, np.nan), (unit**3).sum(axis=0), variance_of_square
 
 
 def _unskewed(critical: FloatArray, skewness: FloatArray) -> FloatArray:

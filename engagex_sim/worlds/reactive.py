@@ -13,7 +13,7 @@ from engagex_sim.columns import Column, FloatArray
 from engagex_sim.decisions import Decisions, starts
 from engagex_sim.policy import Context, Policy
 from engagex_sim.worlds.reaction import CAUSE
-from engagex_sim.worlds.visits import Visits, VisitsLogging, draw_resources
+from engagex_sim.worlds.visits import ACTIVE_DAYS, Visits, VisitsLogging, draw_resources
 
 WITHIN = 7  # days after a contact in which the visits fall that it brings
 
@@ -24,7 +24,8 @@ class Reactive(Visits):
 
     Stresses: a timeline that reacts to contacts, against the assumption that every evaluation of a log makes. The
     further visits fall where the cap forbids contacts, but they are in the log and move activity, on which interest
-    and policies depend. The company's own strategy does not look at activity. Needs a cap of at least seven days.
+    and policies depend. The company's own strategy does not look at activity. Needs a cap of at least 14 days, so that
+    all visits on which interest in the evaluation depends are in the log.
     """
 
     strength: float = 1.0
@@ -35,8 +36,8 @@ class Reactive(Visits):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.cap_days < WITHIN:
-            raise ValueError(f"visits come back within {WITHIN} days of a contact, so the cap must be as long")
+        if self.cap_days < ACTIVE_DAYS:
+            raise ValueError(f"interest depends on the visits of {ACTIVE_DAYS} days, so the cap must be as long")
 
     @cached_property
     def logging(self) -> Policy:
@@ -65,6 +66,6 @@ class Reactive(Visits):
 
     def reward_probabilities(self, context: Context) -> FloatArray:
         """(n, 1) from features as they are after the contacts made."""
-        names = ("type", "hour", "triggers_14d", "trigger", "_taste")
+        names = ("type", "hour", f"triggers_{ACTIVE_DAYS}d", "trigger", "_taste")
         features: Mapping[str, Column] = {name: context.column(name) for name in names}
         return np.asarray(expit(self.interest_odds(features)), dtype=np.float64)[:, None]

@@ -24,6 +24,7 @@ EVENING = (18, 19, 20, 21)
 RESOURCES = 40
 HOURS = np.array([1, 1, 1, 1, 1, 2, 3, 5, 7, 8, 8, 7, 7, 7, 6, 6, 7, 8, 10, 12, 12, 10, 6, 3], dtype=np.float64)
 WEEKDAYS = np.array([1.0, 1.0, 1.0, 1.0, 1.1, 1.3, 1.2])
+ACTIVE_DAYS = 14  # whose visits say how active a user is
 EVALUATED = 38  # days after the burn-in, where nothing else is said
 ODDS = "_interest_odds"  # hidden column: log odds of interest, but for what history adds
 
@@ -56,7 +57,9 @@ class Visits:
     """Visits of a site; one kind of contact; interest depends on type, hour, activity, resource and a hidden taste.
 
     Stresses: the coupling of decisions by the cap, a heavy tail of activity, 3 % positives, contacts made before the
-    log began. The hidden taste moves interest only, so nothing is confounded. Other worlds change one thing in it.
+    log began. The hidden taste moves interest only, so nothing is confounded. Under a cap of less than 14 days the
+    log's first days under evaluation do not show all the activity that interest depends on. Other worlds change one
+    thing in it.
     """
 
     cap_days: float = 14.0
@@ -156,7 +159,7 @@ class Visits:
         """(n,) log odds of interest in a contact, from exogenous features and hidden causes."""
         by_type = INTEREST_BY_TYPE[features["type"].values]
         evening = np.cos((features["hour"].values - 20) / 24 * 2 * np.pi)
-        active = np.log(features["triggers_14d"].values)
+        active = np.log(features[f"triggers_{ACTIVE_DAYS}d"].values)
         liked = np.isin(features["trigger"].values, (1, 4, 9))
         odds = -4.61 + by_type + 0.25 * evening + 0.35 * active + 0.3 * liked
         return np.asarray(odds + features["_taste"].values, dtype=np.float64)

@@ -58,6 +58,7 @@ class Cell:
             "chunk": self.chunk,  # replications that share the population on which their truth is measured
             "folds": FOLDS,
             "n_boot": N_BOOT,
+            "truth_users": [TRUTH_USERS, SMALL_TRUTH_USERS],
         }
 
 

@@ -136,7 +136,7 @@ def _what_was_run(tables: Tables, cells: Sequence[str], asked: Mapping[str, obje
     ]
     seconds = float(tables.runs["seconds"].sum()) / 3600
     changed = (
-        " Later versions of the code went on with it, after they had given the same numbers for a log of every cell."
+        " Later versions of the code went on with it, after they had given the same numbers for two logs of every cell."
         if asked.get("earlier")
         else ""
     )
@@ -145,7 +145,7 @@ def _what_was_run(tables: Tables, cells: Sequence[str], asked: Mapping[str, obje
         "In each cell logs are drawn from a synthetic world again and again; the built-in policies, and where there"
         " is one the policy equal to"
         " the logging policy (`logging`), are evaluated on every log and compared with the truth: the same policies"
-        " rolled out over fresh"
+        " on fresh"
         f" users. {FOLDS} folds, light models, {N_BOOT} bootstrap replicates; on the first {WHOLE_FAMILY} logs of a"
         f" cell all estimators, on the others `{HEADLINE}` alone; seed {asked['seed']}; {made_with}. About"
         f" {seconds:.1f} hours on one core. Of policies that learn the truth is that of the versions learned on that"

@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from multiprocessing import get_context
 
 from engagex_sim.execution import leave_with_parent
-from engagex_sim.worlds import World
 from experiments.study.cells import SMALL_TRUTH_USERS, TRUTH_USERS, Cell, cells_of, find
 from experiments.study.replicate import Tables, replicate
 from experiments.study.store import Store
@@ -76,10 +75,7 @@ def run_unit(unit: Unit) -> Tables:
 def truths_of(pool: ProcessPoolExecutor, store: Store, cells: Sequence[Cell]) -> dict[str, WorldTruth]:
     """Cell → what is true of its world; what the store lacks is computed, once for all cells of a world."""
     small = bool(store.asked["small"])
-    first: dict[World, str] = {}  # the cell that stands for its world
-    for cell in cells_of(small).values():
-        first.setdefault(cell.world, cell.name)
-    names = {cell.name: first[cell.world] for cell in cells}
+    names = {cell.name: truth_name(cell, small) for cell in cells}
     users = SMALL_TRUTH_USERS if small else TRUTH_USERS
     lacking = [name for name in dict.fromkeys(names.values()) if store.truth(name) is None]
     jobs = {name: pool.submit(run_truth, name, small, users) for name in lacking}
@@ -87,6 +83,11 @@ def truths_of(pool: ProcessPoolExecutor, store: Store, cells: Sequence[Cell]) ->
         store.keep_truth(name, job.result())
     known = {name: store.truth(name) for name in names.values()}
     return {cell: truth for cell, name in names.items() if (truth := known[name]) is not None}
+
+
+def truth_name(cell: Cell, small: bool) -> str:
+    """The first cell of the same world, under whose name its truth is stored."""
+    return next(other.name for other in cells_of(small).values() if other.world == cell.world)
 
 
 def run_truth(cell: str, small: bool, n_users: int) -> WorldTruth:

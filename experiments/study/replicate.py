@@ -26,7 +26,7 @@ SEEDS_APART = 1_000_000  # more than a cell has replications, so that studies wi
 KEYS = ("policy", "estimator", "metric")
 NAMES = ("values", "intervals", "policies", "runs")
 NUMBERS = ("value", "ci_low", "ci_high", "lift", "lift_low", "lift_high")
-OF_ALL = NUMBERS[:3]  # that are scored of estimators beside the headline
+SCORED_OF_ALL = NUMBERS[:3]  # of estimators beside the headline too
 
 
 @dataclass(frozen=True)
@@ -100,12 +100,12 @@ def _kept(table: pd.DataFrame, true: Mapping[str, Metrics]) -> pd.DataFrame:
     Of the other estimators only what is scored, in single precision: they make most of what a study stores.
     """
     answers = table["estimator"].isin([HEADLINE, ON_POLICY])
-    own = table[(table["metric"] == PRIMARY) | answers]
-    kept = own[[*KEYS, *NUMBERS, "verdict"]].reset_index(drop=True)
-    beside = ~kept["estimator"].isin([HEADLINE, ON_POLICY])
-    kept.loc[beside, list(OF_ALL)] = kept.loc[beside, list(OF_ALL)].astype(np.float32).astype(np.float64)
-    kept.loc[beside, [name for name in NUMBERS if name not in OF_ALL]] = np.nan
-    kept.loc[beside, "verdict"] = None
+    own = (table["metric"] == PRIMARY) | answers
+    kept, beside = table.loc[own, [*KEYS, *NUMBERS, "verdict"]], table.index[own & ~answers]
+    scored = list(SCORED_OF_ALL)
+    kept.loc[beside, scored] = kept.loc[beside, scored].astype(np.float32).astype(np.float64)
+    kept.loc[beside, [*NUMBERS[len(scored) :], "verdict"]] = None
+    kept = kept.reset_index(drop=True)
     return _beside(kept, true)
 
 

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -18,12 +18,13 @@ from experiments.study.cells import Cell
 from experiments.study.replicate import NAMES, Tables
 from experiments.study.truth import WorldTruth
 
-LIBRARIES = ("engagex-sim", "numpy", "numba", "xgboost", "scikit-learn")
+LIBRARIES = ("engagex-sim", "numpy", "scipy", "numba", "xgboost", "scikit-learn")
 ROOT = Path(__file__).parents[2]
 # What a log's numbers come from; the scores and the page are made anew whenever a study is continued.
 DECIDING = (
     "engagex_sim/**/*.py",
     "policies/**/*.py",
+    "experiments/registry.py",
     *(f"experiments/study/{name}.py" for name in ("cells", "extras", "replicate", "truth")),
 )
 WITHOUT = "engagex_sim/report/"
@@ -86,21 +87,16 @@ class Store:
         self._replace("study.json", _json(asked))
 
     @property
-    def made_now(self) -> dict[str, object]:
-        """What decides a log's numbers beside the seed and the cell, of the code that runs: `asked` has what it was."""
-        return made_with()
-
-    @property
-    def made_otherwise(self) -> bool:
-        """Whether other code or libraries than those there are now made it."""
+    def made_with_other(self) -> list[str]:
+        """What made it and is not the same now: code, versions."""
         asked = self.asked
-        return any(asked.get(name) != now for name, now in self.made_now.items())
+        return [name for name, now in made_with().items() if asked.get(name) != now]
 
     def note_agreement(self) -> None:
         """Note that the code and the libraries there are now give the same numbers, and go on with the study."""
-        asked = self.asked
-        earlier = {name: asked.get(name) for name in self.made_now}
-        self._replace("study.json", _json(asked | self.made_now | {"earlier": [*asked.get("earlier", []), earlier]}))
+        asked, now = self.asked, made_with()
+        earlier = {name: asked.get(name) for name in now}
+        self._replace("study.json", _json(asked | now | {"earlier": [*asked.get("earlier", []), earlier]}))
 
     def truth(self, name: str) -> WorldTruth | None:
         """What was stored of a world. Raises `InputError` where the file is damaged."""
@@ -116,6 +112,12 @@ class Store:
         """Store what is true of a world."""
         (self.directory / "truth").mkdir(exist_ok=True)
         self._replace(f"truth/{name}.json", _json(vars(truth)))
+
+    def forget_truths(self, but: Collection[str]) -> None:
+        """Delete what was stored of worlds, `but` of some."""
+        for path in (self.directory / "truth").glob("*.json"):
+            if path.stem not in but:
+                path.unlink()
 
     def done(self, cell: str) -> set[int]:
         """The replications of a cell that are there."""

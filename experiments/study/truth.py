@@ -66,28 +66,27 @@ def truths(
     seed = SMALL_SEED + population
     share = crossfitted.fold_shares
     found = {name: dict(metrics) for name, metrics in fixed.metrics.items()}
-    name, reference = _reference(world, policies, seed)
-    here = _on_small(world, reference, seed)
+    scale = _scale(world, policies, found, seed)
     for i, policy in enumerate(policies):
         if hasattr(policy, "fit"):
             versions = [fitted.policies[i] for fitted in crossfitted.fitted]
             each = [_on_small(world, version, seed) for version in versions]
             found[policy_name(policy)] = {
-                metric: float(np.dot(share, [own[metric] for own in each])) * found[name][metric] / here[metric]
-                for metric in MEASURED
+                metric: float(np.dot(share, [own[metric] for own in each])) * scale[metric] for metric in MEASURED
             }
     return {name: _complete(metrics, settings) for name, metrics in found.items()}
 
 
-def _reference(world: World, policies: Sequence[Policy], seed: int) -> tuple[str, Policy]:
-    """The policy whose truth on both populations scales the others', by its name among the truths.
+def _scale(world: World, policies: Sequence[Policy], large: Mapping[str, Metrics], seed: int) -> Metrics:
+    """By how much a policy makes more on the large population than on the small one, as far as it can be told.
 
-    The current strategy, or where what it does is not known without draws another one that does not learn.
+    The current strategy tells, or where what it does is not known without draws another policy that does not learn.
     """
     fixed = {CURRENT: world.logging} | {policy_name(own): own for own in policies if not hasattr(own, "fit")}
     known = ((name, _expected(world, policy, seed)) for name, policy in fixed.items())
     name = next((name for name, expected in known if expected is not None and expected[0] > 0), CURRENT)
-    return name, fixed[name]
+    here = _on_small(world, fixed[name], seed)
+    return {metric: large[name][metric] / here[metric] for metric in MEASURED}
 
 
 def _on_small(world: World, policy: Policy, seed: int) -> Metrics:
