@@ -110,7 +110,7 @@ def test_a_policy_that_reads_its_own_past_is_refused_by_name() -> None:
 
 
 def test_in_a_world_the_capacity_holds_for_users_that_were_not_learned_from() -> None:
-    world, n_users, a_day = WORLDS["visits"], 6_000, 60.0
+    world, n_users, a_day = WORLDS["visits"], 12_000, 120.0  # of fewer, the price is known to 3 % only
     settings = Settings(grid="light", folds=2, n_boot=50, capacity=a_day)
     log = visible(logged_decisions(world, n_users, np.random.default_rng(3)))
     prepared = prepare_decisions(log, settings, world=world)

@@ -25,8 +25,8 @@ def found(world: World, n_users: int, seed: int = 0) -> Carried:
 
 
 def test_nothing_is_carried_where_interest_does_not_depend_on_it() -> None:
-    what = [found(WORLDS["visits"], 4000, seed) for seed in range(4)]
-    assert sum(own.weights != NO_STATE for own in what) <= 1
+    what = [found(WORLDS["visits"], 4000, seed) for seed in range(12)]
+    assert sum(own.weights != NO_STATE for own in what) <= 3
 
 
 def test_recency_is_carried_where_interest_recovers() -> None:
