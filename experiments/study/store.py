@@ -28,7 +28,7 @@ DECIDING = (
     *(f"experiments/study/{name}.py" for name in ("cells", "extras", "replicate", "truth")),
 )
 WITHOUT = "engagex_sim/report/"
-PARQUET = "FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 19"
+PARQUET = "FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 19, PARQUET_VERSION V2"
 UNIT = re.compile(r"[^.].*-\d{5,}-\d{5,}")  # the folder of one: its cell, its first log and the one after its last
 
 
