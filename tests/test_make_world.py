@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -104,7 +105,10 @@ def test_where_there_is_no_room_nothing_is_left(tmp_path: Path) -> None:
 
 def test_an_interrupted_run_leaves_nothing_and_no_traceback(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "experiments.run", "make_world", "--n-triggers", "20000000", "--out"]
-    with subprocess.Popen([*command, str(tmp_path / "world")], stderr=subprocess.PIPE, text=True) as run:
+    interruptible = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # which tests run in the background are not
+    with subprocess.Popen(
+        [*command, str(tmp_path / "world")], stderr=subprocess.PIPE, text=True, preexec_fn=interruptible
+    ) as run:
         assert run.stderr is not None
         assert "written: 20,000 of" in run.stderr.readline()
         run.send_signal(signal.SIGINT)
