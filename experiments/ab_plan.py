@@ -231,8 +231,8 @@ def _from_run(directory: Path, policy: str | None, terminal: Terminal) -> tuple[
         start, end = log["evaluation_start"], log["log_end"]
     except (OSError, KeyError, ValueError) as error:
         raise InputError(
-            f"{directory} is not the directory of a finished run: summary.csv and config.toml of baseline_vs_xgb or"
-            " compare are needed, with the variance of interests, which older versions did not write."
+            f"{directory} is not the directory of a finished run: summary.csv and config.toml of baseline_vs_xgb,"
+            " compare or policy_zoo are needed, with the variance of interests, which older versions did not write."
         ) from error
     head = summary[(summary["estimator"] == HEADLINE) & (summary["metric"] == PRIMARY)].set_index("policy")
     names = [str(name) for name in head.index if name != CURRENT]

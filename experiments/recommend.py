@@ -234,6 +234,6 @@ def _facts(
         "groups": {f"{group} {decision}": n for (group, decision), n in sorted(tally.groups.items())},
         "salt": options["salt"],
         "evaluation": evaluation,
-        "settings": settings.resolved(),
+        "settings": settings.resolved() | {"capacity": options["capacity"]},
         "versions": versions(),
     }

@@ -61,7 +61,7 @@ ESTIMATORS_WORDS = f"""\
 
 The headline is `{HEADLINE}`: it asks the right question, needs only one of the two models to be right, has no constant
 to choose, and buys no bias that its interval would not know of. How its error compares with its rivals' stands among
-the demands above (part 3)."""
+the demands above."""
 
 FILES_WORDS = """\
 Beside this page: `accuracy.csv` (every estimator, policy and metric), `claims.csv` (the demands) and
