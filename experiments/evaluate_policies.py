@@ -115,7 +115,8 @@ def evaluated(
         prepared.evaluation.rules_of(settings)  # what does not suit the log is refused before anything slow begins
         names = [policy_name(policy) for policy in policies]
         terminal.say(plan(source.name, names, source.log.quality, prepared.facts, settings))
-        own = [*rule_notes(settings), *refit_notes(settings.refit_boot), *sent_elsewhere(settings)]
+        refits = refit_notes(settings.refit_boot, prepared.facts.n_interests)
+        own = [*rule_notes(settings), *refits, *sent_elsewhere(settings)]
         for note in [*prepared.notes, *own]:
             terminal.say(note)
         for policy in _try_out(policies, prepared):

@@ -24,6 +24,7 @@ from engagex_sim.report.answers import answers
 from engagex_sim.report.files import versions
 from engagex_sim.report.formats import counted
 from engagex_sim.report.tables import csv_text, write_account, write_text
+from engagex_sim.result import CURRENT
 from engagex_sim.rules import rule_notes
 from engagex_sim.settings import Settings
 from engagex_sim.whole import written_whole
@@ -46,7 +47,7 @@ def write_recommendations(options: Options, command: str) -> None:
     at, control = _moment(options["at"]), _control_share(options)
     limit = _limit(options, settings)
     directory = output_directory(options["out"], "recommend")
-    policy = load_policy(options["policy"].strip())
+    policy = _policy(options["policy"].strip())
     terminal = Terminal(options["quiet"])
     terminal.warn_of_compilation()
     settings, said = on_usable_device(settings)
@@ -64,7 +65,7 @@ def write_recommendations(options: Options, command: str) -> None:
             log = stack.enter_context(_log(files, options, settings))
             at = log.log_end if at is None else at
             progress("computing features")
-            prepared = prepare(log, settings, over=over)
+            prepared = _prepared(log, settings, over, options["at"])
         prepared.evaluation.rules_of(settings)  # what does not suit the log is refused before anything slow begins
         for note in [*prepared.notes, *rule_notes(settings)[:1], *_about_the_date(log, at), *_about_the_choice(log)]:
             terminal.say(note)
@@ -104,6 +105,24 @@ def _log(files: Files | None, options: Options, settings: Settings) -> LogBlocks
         return blocks_from(files, options, settings)
     made = tables(WORLDS[WORLD], Small.n_users if options["small"] else WORLD_USERS, settings.seed)
     return read_blocks(made.triggers, made.actions, made.users, settings, threads=settings.threads)
+
+
+def _policy(spec: str) -> Policy:
+    if spec == CURRENT:
+        raise InputError(
+            "--policy current: the log shows whom the current strategy contacted, not how it decides, so it cannot be"
+            " asked about others; --assign control=SHARE lists what a model of it expects for a control group."
+        )
+    return load_policy(spec)
+
+
+def _prepared(log: LogBlocks, settings: Settings, over: OverBlocks, at: str | None) -> Prepared:
+    try:
+        return prepare(log, settings, over=over)
+    except InputError as error:
+        if at is None:
+            raise
+        raise InputError(f"Up to --at {at.strip()}: {error}") from error
 
 
 def _moment(text: str | None) -> int | None:

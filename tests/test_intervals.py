@@ -141,7 +141,13 @@ def test_golden_refit_interval() -> None:
 
 
 def test_few_refits_are_called_rough() -> None:
-    assert [len(refit_notes(refits)) for refits in (0, 2, 19, 20)] == [0, 1, 1, 0]
+    assert [len(refit_notes(refits, 500)) for refits in (0, 2, 19, 20)] == [0, 1, 1, 0]
+    assert "rough" in refit_notes(2, 20)[0]
+
+
+def test_few_interests_call_for_refits() -> None:
+    assert [len(refit_notes(0, interests)) for interests in (199, 200)] == [1, 0]
+    assert "--refit-boot" in refit_notes(0, 20)[0] and not refit_notes(20, 20)
 
 
 @pytest.mark.parametrize("refits", [2, 4, 15])

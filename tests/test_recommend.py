@@ -464,7 +464,9 @@ def test_the_command_that_the_docs_show_runs() -> None:
         (["--at", "2023-05-31"], "triggers.csv has no row that can be used up to 2023-05-31 00:00:00."),
         (["--assign", "control=1.5"], "--assign is control= and a share between 0 and 1"),
         (["--assign", "treatment=0.5"], "--assign is control= and a share between 0 and 1"),
+        (["--at", "2024-05-10"], "Up to --at 2024-05-10: The log spans 9 days, too few"),
         (["--policy", "nobody"], "There is no policy 'nobody'"),
+        (["--policy", "current"], "--assign control=SHARE lists what a model of it expects"),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_sentence(

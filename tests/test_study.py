@@ -146,7 +146,8 @@ def test_golden_claims_on_hidden_causes_and_flags() -> None:
     inside = facts.assign(unbounded_low=[1.0] * 44 + [-1.0] * 56)
     cell = "confounded_strong"
     runs = pd.DataFrame({"cell": cell, "replication": range(RUN), "flag_drift": 0.0})
-    drifting = pd.DataFrame({"cell": "drift", "replication": range(RUN), "flag_drift": [1.0] * 89 + [0.0] * 11})
+    raised = [1.0] * 89 + [0.0] * 11 + [np.nan] * 20  # the last logs were not tested
+    drifting = pd.DataFrame({"cell": "drift", "replication": range(RUN + 20), "flag_drift": raised})
     answer, none = (10, 9, 11, NO_DIFFERENCE), (10, 9, 11, UNANSWERABLE)
     rows = tables(
         values("uniform", [answer] * RUN, cell),
@@ -166,6 +167,7 @@ def test_golden_claims_on_hidden_causes_and_flags() -> None:
     seen = claims(rows)
     assert seen["value"].tolist() == pytest.approx([96, 52, 44, 89, 0])
     assert seen["holds"].tolist() == ["yes", "yes", "no", "no", "yes"]
+    assert (seen["runs"] == RUN).all()
     assert "for one policy alone, missed least (first_chance)" in seen["claim"].iloc[2]
 
 

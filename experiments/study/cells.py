@@ -84,6 +84,7 @@ def full() -> tuple[Cell, ...]:
     ]
     cells.append(Cell("visits_50k", WORLDS["visits"], 50_000, 30))
     cells.append(Cell("visits_5k_refit", WORLDS["visits"], 5_000, 50, refits=15))
+    cells.append(Cell("sends_2k_refit", WORLDS["sends"], 2_000, 60, refits=20))
     return tuple(cells)
 
 

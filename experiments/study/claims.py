@@ -24,7 +24,10 @@ RIVALS = ("dr_step", "dr_traj")
 
 @dataclass(frozen=True)
 class Demand:
-    """One demand on one cell; `value` and `error` (Monte-Carlo, NaN where none is meant) in the unit of `wanted`."""
+    """One demand on one cell; `value` and `error` (Monte-Carlo, NaN where none is meant) in the unit of `wanted`.
+
+    `runs` are the logs that it was judged on, None for all of the cell.
+    """
 
     part: int
     cell: str
@@ -33,6 +36,7 @@ class Demand:
     value: float
     error: float
     holds: bool
+    runs: int | None = None
 
 
 COLUMNS = ("part", "cell", "claim", "wanted", "value", "error", "runs", "holds")
@@ -53,12 +57,13 @@ def claims(tables: Tables) -> pd.DataFrame:
         *_no_false_alarm(tables, present),
         *_refusals(tables, present),
         *_sensitivity(tables),
-        *_against_rivals(accuracy(_of_whole_families(tables.values), tables.runs)),
+        *_against_rivals(tables),
         *_flags(tables.runs),
     ]
     found.sort(key=lambda demand: demand.part)
-    shown = pd.DataFrame([vars(demand) for demand in found], columns=[name for name in COLUMNS if name != "runs"])
-    shown["runs"] = shown["cell"].map(tables.runs["cell"].value_counts()).astype(np.int64)
+    shown = pd.DataFrame([vars(demand) for demand in found], columns=list(COLUMNS))
+    of_cell = shown["cell"].map(tables.runs["cell"].value_counts())
+    shown["runs"] = shown["runs"].fillna(of_cell).astype(np.int64)
     told = np.where(shown["holds"].astype(bool), "yes", "no")
     shown["holds"] = np.where(shown["runs"] >= TOLD_FROM, told, "too few runs")
     return shown[list(COLUMNS)]
@@ -174,7 +179,10 @@ def _of_whole_families(values: pd.DataFrame) -> pd.DataFrame:
     return values.merge(whole, on=keys)
 
 
-def _against_rivals(table: pd.DataFrame) -> Iterator[Demand]:
+def _against_rivals(tables: Tables) -> Iterator[Demand]:
+    values = _of_whole_families(tables.values)
+    runs = values.loc[values["cell"] == "visits", "replication"].nunique()
+    table = accuracy(values, tables.runs)
     own = table[(table["cell"] == "visits") & (table["metric"] == PRIMARY) & (table["policy"] != CURRENT)]
     rmse = {(row["policy"], row["estimator"]): float(row["rmse"]) for row in records(own) if row["rmse"] > 0}
     mine = {policy: error for (policy, estimator), error in rmse.items() if estimator == HEADLINE}
@@ -184,7 +192,7 @@ def _against_rivals(table: pd.DataFrame) -> Iterator[Demand]:
             if ratios:
                 ratio, policy = max((ratio, policy) for policy, ratio in ratios.items())
                 claim = f"RMSE of {HEADLINE} ÷ {rival}, largest ({policy})"
-                yield Demand(3, "visits", claim, f"at most {limit:g}", ratio, float("nan"), ratio <= limit)
+                yield Demand(3, "visits", claim, f"at most {limit:g}", ratio, float("nan"), ratio <= limit, runs)
     # An estimator is chosen before the truth is known: a rival is one whose intervals cover for every policy.
     lowest = own[own["estimator"] != HEADLINE].groupby("estimator")["coverage"].min()
     rivals = list(lowest.index[lowest >= COVERS])
@@ -198,7 +206,7 @@ def _against_rivals(table: pd.DataFrame) -> Iterator[Demand]:
         if found:
             ratio, rival, policy = min(found)
             claim = f"RMSE of rivals that cover ≥ {COVERS:g} % {whom} ÷ {HEADLINE}, smallest ({rival}, {policy})"
-            yield Demand(3, "visits", claim, "at least 0.9", ratio, float("nan"), ratio >= 0.9)
+            yield Demand(3, "visits", claim, "at least 0.9", ratio, float("nan"), ratio >= 0.9, runs)
 
 
 def _flags(runs: pd.DataFrame) -> Iterator[Demand]:
@@ -210,15 +218,14 @@ def _flags(runs: pd.DataFrame) -> Iterator[Demand]:
         for cell, own in runs.groupby("cell", sort=False):
             tested = own[f"flag_{flag}"].dropna()
             share = 100 * float(tested.mean())
-            error = _error(share, len(tested))
+            error, runs_tested = _error(share, len(tested)), len(tested)
             if cell == world:
-                yield Demand(4, str(cell), claim, "at least 90 %", share, error, share >= 90)
+                yield Demand(4, str(cell), claim, "at least 90 %", share, error, share >= 90, runs_tested)
             elif cell in UNFLAGGED:
-                yield Demand(4, str(cell), claim, most, share, error, share <= 2)
+                yield Demand(4, str(cell), claim, most, share, error, share <= 2, runs_tested)
             elif not np.isnan(share):
-                elsewhere.append(
-                    Demand(4, str(cell), f"{claim}, most of all other cells", most, share, error, share <= 2)
-                )
+                of_all = f"{claim}, most of all other cells"
+                elsewhere.append(Demand(4, str(cell), of_all, most, share, error, share <= 2, runs_tested))
         yield from sorted(elsewhere, key=lambda demand: -demand.value)[:1]
 
 

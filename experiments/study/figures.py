@@ -66,7 +66,7 @@ def coverage_figure(accuracy: pd.DataFrame) -> Figure | None:
     limit = max(6.0, 1.1 * float(lines[["truth_above", "truth_below"]].to_numpy().max()))
     right.set_xlim(-limit, limit)
     right.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{abs(value):g}"))
-    left.set_xlabel("Runs whose 95 % interval holds the truth, %, with Monte-Carlo error")
+    left.set_xlabel("Runs whose 95 % interval holds the truth, %, ± 2 standard errors")
     right.set_xlabel("← truth below the interval, %      truth above, % →")
     for ax in (left, right):
         style.quiet(ax, grid="x")

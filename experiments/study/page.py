@@ -8,7 +8,7 @@ import pandas as pd
 from engagex_sim.report.formats import listing
 from engagex_sim.result import CURRENT, HEADLINE, PRIMARY
 from experiments.study.cells import FOLDS, N_BOOT, cells_of
-from experiments.study.replicate import WHOLE_FAMILY, Tables
+from experiments.study.replicate import ALWAYS_TESTED, WHOLE_FAMILY, Tables
 from experiments.study.score import headline, methods, records
 from experiments.study.verdict_rules import ENOUGH, MISSES, RULES, SURE, Fitted, is_fitted_on
 
@@ -71,7 +71,15 @@ told otherwise: `pandas.read_csv("accuracy.csv", keep_default_na=False, na_value
 INTERVAL_WORDS = """\
 `bootstrap` is the interval of the tables above when a policy is compared alone; `influence` the symmetric one from
 the same estimate's influence function, whose misses all lie on one side where interests are few and the estimate is
-skewed; `bernstein` holds for a log of any size and any distribution (for `ips_cap`), and pays for it with its width."""
+skewed; `bernstein` holds for a log of any size and any distribution (for `ips_cap`), and pays for it with its width;
+in `deterministic` weights have no bound, and it says nothing."""
+
+WITHOUT_CAP = "visits_cap_0"
+WITHOUT_CAP_WORDS = f"""\
+In `{WITHOUT_CAP}` lifts are covered less often, which is a fault of the truth and not of the interval: without a cap
+there is no burn-in, so in its first week the log does not know all of the earlier visits by which its strategy decided.
+That strategy made 2 % more contacts than the same strategy on what the log knows, which is the truth of `current`
+there."""
 
 
 def page(
@@ -92,11 +100,10 @@ def page(
         _claims(claims),
         f"## The headline, `{HEADLINE}`, interests per user",
         "Over runs with an answer, in percent of the truth: bias and root mean squared error; coverage of the 95 %"
-        " interval with"
-        " its Monte-Carlo error, runs that miss with the truth above and below the interval, mean width."
-        " `answered`: percent of all"
-        " runs in which the tool gives an answer. `current` is the log's own mean. Policies that contact nobody are"
-        " exact and not shown.",
+        " interval with its Monte-Carlo error (one standard error; the lines in the figure are two to either side),"
+        " runs that miss with the truth above and below the interval, mean width. `answered`: percent of all runs in"
+        " which the tool gives an answer. `current` is the log's own mean. Policies that contact nobody are exact and"
+        " not shown.",
         "![Coverage of the headline](coverage.png)",
         *(_headline(accuracy, cell) for cell in cells),
         "## What each estimator gets wrong",
@@ -106,6 +113,7 @@ def page(
         "## Other intervals",
         _intervals(tables.intervals, cells),
         INTERVAL_WORDS,
+        WITHOUT_CAP_WORDS if WITHOUT_CAP in cells else "",
         "## When an answer is refused",
         _rules(rules, cells),
     ]
@@ -135,6 +143,7 @@ def _what_was_run(tables: Tables, cells: Sequence[str], asked: Mapping[str, obje
         for name in cells
     ]
     seconds = float(tables.runs["seconds"].sum()) / 3600
+    always = listing([f"`{name}`" for name in ALWAYS_TESTED])
     changed = (
         " Later versions of the code went on with it, after they had given the same numbers for two logs of every cell."
         if asked.get("earlier")
@@ -143,13 +152,13 @@ def _what_was_run(tables: Tables, cells: Sequence[str], asked: Mapping[str, obje
     return (
         f"    {command}\n\n"
         "In each cell logs are drawn from a synthetic world again and again; the built-in policies, and where there"
-        " is one the policy equal to"
-        " the logging policy (`logging`), are evaluated on every log and compared with the truth: the same policies"
-        " on fresh"
-        f" users. {FOLDS} folds, light models, {N_BOOT} bootstrap replicates; on the first {WHOLE_FAMILY} logs of a"
-        f" cell all estimators, on the others `{HEADLINE}` alone; seed {asked['seed']}; {made_with}. About"
+        " is one the policy equal to the logging policy (`logging`), are evaluated on every log and compared with the"
+        f" truth: the same policies on fresh users. {FOLDS} folds, light models, {N_BOOT} bootstrap replicates; on the"
+        f" first {WHOLE_FAMILY} logs of a cell all estimators and the flags, on the others `{HEADLINE}` alone (of"
+        f" {always} the flags on every log); seed {asked['seed']}; {made_with}. About"
         f" {seconds:.1f} hours on one core. Of policies that learn the truth is that of the versions learned on that"
-        f" very log.{changed}\n\n" + _markdown(pd.DataFrame(rows), text=("cell", "world"))
+        f" very log.{changed} `refused`: logs about which the tool gave no answers at all.\n\n"
+        + _markdown(pd.DataFrame(rows), text=("cell", "world"))
     )
 
 
