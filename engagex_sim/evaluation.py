@@ -121,7 +121,7 @@ def evaluate_prepared(
         notes=(
             *prepared.notes,
             *rule_notes(settings),
-            *refit_notes(settings.refit_boot, prepared.facts.n_interests),
+            *refit_notes(settings.refit_boot, prepared.facts.n_interests, prepared.facts.contact_is_a_choice),
             *crossfitted.carried.notes,
             *([] if written is None else [written["sentence"]]),
         ),

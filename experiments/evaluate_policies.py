@@ -115,7 +115,8 @@ def evaluated(
         prepared.evaluation.rules_of(settings)  # what does not suit the log is refused before anything slow begins
         names = [policy_name(policy) for policy in policies]
         terminal.say(plan(source.name, names, source.log.quality, prepared.facts, settings))
-        refits = refit_notes(settings.refit_boot, prepared.facts.n_interests)
+        facts = prepared.facts
+        refits = refit_notes(settings.refit_boot, facts.n_interests, facts.contact_is_a_choice)
         own = [*rule_notes(settings), *refits, *sent_elsewhere(settings)]
         for note in [*prepared.notes, *own]:
             terminal.say(note)

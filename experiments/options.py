@@ -16,6 +16,8 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
+CORES = cores()
+
 _LOG, _POINTS, _STUDY, _RUN = "The log", "Decision points and the cap", "The evaluation", "The run"
 _RULES = "Rules beside the cap, for every strategy but the current one"
 

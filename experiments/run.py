@@ -80,7 +80,7 @@ def evaluate(
     refit_boot: opt.RefitBoot = 0,
     out: opt.OutOfRun = None,
     seed: opt.Seed = 0,
-    threads: opt.Threads = opt.cores(),  # noqa: B008 — asked once
+    threads: opt.Threads = opt.CORES,
     device: opt.Device = "cpu",
     executor: opt.Executor = "threads",
     scheduler: opt.Scheduler = None,
@@ -123,7 +123,7 @@ def check(
         Path | None,
         typer.Option(metavar="DIR", help="Also write data_quality.json and rejected_rows.csv; must not exist."),
     ] = None,
-    threads: opt.Threads = opt.cores(),  # noqa: B008 — asked once
+    threads: opt.Threads = opt.CORES,
     no_cache: opt.NoCache = False,
 ) -> None:
     from experiments.check import check_log
@@ -186,7 +186,7 @@ def recommend(
     n_boot: opt.NBoot = None,
     out: opt.OutOfRun = None,
     seed: opt.Seed = 0,
-    threads: opt.Threads = opt.cores(),  # noqa: B008 — asked once
+    threads: opt.Threads = opt.CORES,
     device: opt.Device = "cpu",
     executor: opt.Executor = "threads",
     scheduler: opt.Scheduler = None,
@@ -262,7 +262,7 @@ def ab_plan(
     allow_orphans: opt.AllowOrphans = 0.05,
     out: opt.OutOfRun = None,
     seed: opt.Seed = 0,
-    threads: opt.Threads = opt.cores(),  # noqa: B008 — asked once
+    threads: opt.Threads = opt.CORES,
     no_cache: opt.NoCache = False,
     quiet: opt.Quiet = False,
 ) -> None:
@@ -291,7 +291,7 @@ def estimator_study(
     seed: Annotated[
         int | None, typer.Option(metavar="N", min=0, help="The same seed gives the same tables.", show_default="0")
     ] = None,
-    threads: opt.Threads = opt.cores(),  # noqa: B008 — asked once
+    threads: opt.Threads = opt.CORES,
     small: opt.SmallVariant = False,
     quiet: opt.Quiet = False,
 ) -> None:
@@ -350,7 +350,7 @@ def imbalance_study(
     cost: opt.Cost = 1.0,
     out: opt.OutOfRun = None,
     seed: opt.Seed = 0,
-    threads: opt.Threads = opt.cores(),  # noqa: B008 — asked once
+    threads: opt.Threads = opt.CORES,
     no_cache: opt.NoCache = False,
     small: opt.SmallVariant = False,
     quiet: opt.Quiet = False,
@@ -378,7 +378,7 @@ def bench(
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Must not exist.", show_default="runs/bench-<time>")
     ] = None,
-    threads: opt.Threads = opt.cores(),  # noqa: B008 — asked once
+    threads: opt.Threads = opt.CORES,
     small: Annotated[bool, typer.Option("--small", help="Quick: a small log, light models.")] = False,
     quiet: opt.Quiet = False,
 ) -> None:

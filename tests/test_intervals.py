@@ -148,6 +148,7 @@ def test_few_refits_are_called_rough() -> None:
 def test_few_interests_call_for_refits() -> None:
     assert [len(refit_notes(0, interests)) for interests in (199, 200)] == [1, 0]
     assert "--refit-boot" in refit_notes(0, 20)[0] and not refit_notes(20, 20)
+    assert not refit_notes(0, 20, contact_is_a_choice=False)
 
 
 @pytest.mark.parametrize("refits", [2, 4, 15])

@@ -40,6 +40,7 @@ def read(path: Path) -> tuple[Any, dict[str, AnyArray]]:
         for name in [name for name in members if name.endswith(".text")]:
             short = name.removesuffix(".text")
             members[short] = _texts(members.pop(name), members.pop(f"{short}.length"))
+    # Each reader has its own errors for damaged bytes; zipfile's for an unknown compression is NotImplementedError.
     except (OSError, EOFError, ValueError, KeyError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
         raise DamagedError(f"{path} is damaged") from error
     return plain, members

@@ -64,9 +64,12 @@ def refit_interval(estimate: FloatArray, replicates: FloatArray) -> tuple[FloatA
     return low, high
 
 
-def refit_notes(refits: int, interests: int) -> list[str]:
-    """That so few `interests` in the log call for refits, or that the interval from few refits is rough."""
-    if refits == 0 and interests < ENOUGH_INTERESTS:
+def refit_notes(refits: int, interests: int, contact_is_a_choice: bool = True) -> list[str]:
+    """That so few `interests` in the log call for refits, or that the interval from few refits is rough.
+
+    Where contacting is no choice, policies do not differ in earlier contacts, and few interests call for nothing.
+    """
+    if refits == 0 and interests < ENOUGH_INTERESTS and contact_is_a_choice:
         return [
             f"A log of {interests} interests may not show how interest depends on earlier contacts, and the intervals"
             f" take for certain what it shows; --refit-boot {ENOUGH_REFITS} fits every model again and allows for that."

@@ -72,14 +72,13 @@ INTERVAL_WORDS = """\
 `bootstrap` is the interval of the tables above when a policy is compared alone; `influence` the symmetric one from
 the same estimate's influence function, whose misses all lie on one side where interests are few and the estimate is
 skewed; `bernstein` holds for a log of any size and any distribution (for `ips_cap`), and pays for it with its width;
-in `deterministic` weights have no bound, and it says nothing."""
+where weights have no bound, it says nothing."""
 
 WITHOUT_CAP = "visits_cap_0"
 WITHOUT_CAP_WORDS = f"""\
 In `{WITHOUT_CAP}` lifts are covered less often, which is a fault of the truth and not of the interval: without a cap
 there is no burn-in, so in its first week the log does not know all of the earlier visits by which its strategy decided.
-That strategy made 2 % more contacts than the same strategy on what the log knows, which is the truth of `current`
-there."""
+That strategy made more contacts than the same strategy on what the log knows, which is the truth of `current` there."""
 
 
 def page(
